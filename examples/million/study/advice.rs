@@ -1,0 +1,160 @@
+use super::sizes::NEARLY_ALL;
+use super::{Cliff, POLICIES, Sizes, Stampede, Summary, TimeToLive};
+use crate::show::{bytes, count, duration, percent};
+
+/// What to do, in the numbers of the requests.
+#[derive(Debug)]
+pub(crate) struct Advice {
+    pub(crate) headline: String,
+    pub(crate) points: Vec<String>,
+}
+
+impl Advice {
+    pub(crate) fn on(
+        summary: &Summary,
+        sizes: &Sizes,
+        time_to_live: &TimeToLive,
+        cliff: &Cliff,
+        stampede: &Stampede,
+    ) -> Self {
+        let mut points = Vec::new();
+        points.extend(room(summary, sizes));
+        points.push(policy(summary, sizes));
+        points.extend(expiry(summary, time_to_live));
+        points.push(jitter(cliff));
+        points.push(format!(
+            "Load through get_with: {} callers at once for one expired key made {} instead of {}.",
+            stampede.callers,
+            loads(stampede.coalesced),
+            loads(stampede.plain),
+        ));
+        Self { headline: headline(summary, sizes), points }
+    }
+}
+
+fn headline(summary: &Summary, sizes: &Sizes) -> String {
+    let suggested = &sizes.suggested;
+    let saved = suggested.adaptive() as f64 / summary.requests as f64;
+    if saved < WORTHWHILE {
+        return format!(
+            "A cache is of little use here: {} of the requests are the first for their key, and \
+             even a cache of everything answers only {}.",
+            percent(summary.first_requests()),
+            percent(1.0 - summary.first_requests()),
+        );
+    }
+    let memory = summary.mean_bytes.map_or(String::new(), |mean| {
+        format!(", about {}", bytes(mean * suggested.capacity as f64))
+    });
+    format!(
+        "Cache {} of your {} keys ({}{memory}): your origin gets {} requests instead of {}, {} less.",
+        count(suggested.capacity as u64),
+        count(summary.unique as u64),
+        percent(suggested.capacity as f64 / summary.unique as f64),
+        count(summary.requests - suggested.adaptive()),
+        count(summary.requests),
+        percent(saved),
+    )
+}
+
+/// What more room would buy.
+fn room(summary: &Summary, sizes: &Sizes) -> Option<String> {
+    let everything = summary.requests - summary.unique as u64;
+    if everything == 0 {
+        return None;
+    }
+    let more = everything.saturating_sub(sizes.suggested.adaptive()) as f64;
+    Some(format!(
+        "That is {} of what a cache without limit would save. Room for all {} keys would add {} of the \
+         requests; the remaining {} are the first for their key, which no cache can answer.",
+        percent(NEARLY_ALL),
+        count(summary.unique as u64),
+        points(more / summary.requests as f64),
+        percent(summary.first_requests()),
+    ))
+}
+
+fn policy(summary: &Summary, sizes: &Sizes) -> String {
+    let suggested = &sizes.suggested;
+    let ratio = |hits: u64| hits as f64 / summary.requests as f64;
+    let (best, most) = POLICIES
+        .into_iter()
+        .zip(suggested.hits)
+        .skip(1)
+        .max_by_key(|&(_, hits)| hits)
+        .unwrap_or((POLICIES[0], suggested.adaptive()));
+    let ours = suggested.adaptive();
+    let difference = ratio(ours) - ratio(most);
+    if difference < -0.005 {
+        format!(
+            "Policy: {best} suits these requests best at that size, {} against {} with the adaptive \
+             default; .policy(..) sets it.",
+            percent(ratio(most)),
+            percent(ratio(ours)),
+        )
+    } else {
+        format!(
+            "Keep the default policy: at that size it answers {} (lru {}, lfu {}, fifo {}; at best {} \
+             were possible).",
+            percent(ratio(ours)),
+            percent(ratio(suggested.hits[1])),
+            percent(ratio(suggested.hits[2])),
+            percent(ratio(suggested.hits[3])),
+            percent(ratio(suggested.optimum)),
+        )
+    }
+}
+
+/// The shortest life that costs at most two points.
+fn expiry(summary: &Summary, effect: &TimeToLive) -> Option<String> {
+    const LITTLE: f64 = 0.02;
+    let forever = effect.rows.last()?.bounded_hits;
+    let lost = |hits: u64| forever.saturating_sub(hits) as f64 / summary.requests as f64;
+    let shortest = effect.rows.first()?;
+    let enough = effect.rows.iter().find(|row| lost(row.bounded_hits) <= LITTLE)?;
+    Some(match (enough.time_to_live, shortest.time_to_live) {
+        (None, None) => return None,
+        (Some(life), _) if Some(life) == shortest.time_to_live => format!(
+            "A time-to-live of {} already costs only {} of the hit ratio.",
+            duration(life),
+            points(lost(shortest.bounded_hits)),
+        ),
+        (Some(life), Some(short)) => format!(
+            "A time-to-live of {} costs {} of the hit ratio; {} would cost {}.",
+            duration(life),
+            points(lost(enough.bounded_hits)),
+            duration(short),
+            points(lost(shortest.bounded_hits)),
+        ),
+        (_, Some(short)) => format!(
+            "Every time-to-live tried costs more than {}; {} would cost {}. Invalidate what changes \
+             rather than letting it expire.",
+            points(LITTLE),
+            duration(short),
+            points(lost(shortest.bounded_hits)),
+        ),
+        (Some(_), None) => return None,
+    })
+}
+
+fn jitter(cliff: &Cliff) -> String {
+    let (without, with) = cliff.peaks();
+    format!(
+        "Use jitter: after filling the cache at once, the origin sees {} loads in the worst second \
+         without it and {} with 10 %, at {} requests a second.",
+        count(u64::from(without)),
+        count(u64::from(with)),
+        count(cliff.rate),
+    )
+}
+
+fn loads(loads: u64) -> String {
+    if loads == 1 { "1 load".into() } else { format!("{} loads", count(loads)) }
+}
+
+fn points(share: f64) -> String {
+    format!("{:.1} points", share * 100.0)
+}
+
+/// A cache that answers fewer is not worth its memory.
+const WORTHWHILE: f64 = 0.10;
