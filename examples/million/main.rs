@@ -18,6 +18,7 @@ mod options;
 mod progress;
 mod report;
 mod show;
+mod standin;
 mod study;
 mod terminal;
 
@@ -58,18 +59,27 @@ fn run(options: &Options) -> Result<(), String> {
     let study = Study::of(&requests, &source, &progress);
     print(&terminal::tables(&study));
     write_report(&options.report, &report::page(&study))?;
-    print(&format!("\nThe same with curves: {}\n", options.report.display()));
+    print(&format!(
+        "\nThe same with curves: {}\n",
+        options.report.display()
+    ));
     if study.broken.is_empty() {
         return Ok(());
     }
-    Err(format!("the cache broke its word:\n  {}", study.broken.join("\n  ")))
+    Err(format!(
+        "the cache broke its word:\n  {}",
+        study.broken.join("\n  ")
+    ))
 }
 
 fn read(options: &Options, progress: &Progress) -> Result<(Requests, String), String> {
     let path = match &options.source {
         Source::Synthetic => {
             progress.stage("making up a day of requests", 1);
-            let day = Synthetic { seed: options.seed, ..Synthetic::default() };
+            let day = Synthetic {
+                seed: options.seed,
+                ..Synthetic::default()
+            };
             return Ok((day.generate(), "a made-up day".into()));
         }
         Source::Log(path) | Source::Trace(path) => path,
@@ -106,7 +116,9 @@ fn write_report(path: &Path, page: &str) -> Result<(), String> {
 /// Prints without minding that the reader may have gone, as `head` does.
 fn print(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    let _ = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
 }
 
 fn complain(text: &str) {

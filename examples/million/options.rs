@@ -75,7 +75,10 @@ impl Options {
             }
             "--limit" => {
                 // Places of requests are 32-bit numbers.
-                let limit = text.parse().ok().filter(|limit| (1..=1_000_000_000).contains(limit));
+                let limit = text
+                    .parse()
+                    .ok()
+                    .filter(|limit| (1..=1_000_000_000).contains(limit));
                 self.limit = limit.ok_or_else(|| wrong("a number from 1 to 1000000000"))?;
             }
             "--seed" => self.seed = text.parse().map_err(|_| wrong("a 64-bit number"))?,
@@ -96,7 +99,14 @@ fn split(argument: &OsString) -> Result<(String, Option<OsString>), String> {
     })
 }
 
-const FLAGS: [&str; 6] = ["--log", "--trace", "--trace-format", "--limit", "--seed", "--report"];
+const FLAGS: [&str; 6] = [
+    "--log",
+    "--trace",
+    "--trace-format",
+    "--limit",
+    "--seed",
+    "--report",
+];
 
 pub(crate) const USAGE: &str = "\
 What a cache does for your traffic.

@@ -14,6 +14,7 @@ pub(crate) struct Progress {
 enum Style {
     Redrawn,
     Lines,
+    #[cfg(test)]
     Silent,
 }
 
@@ -29,7 +30,11 @@ struct State {
 impl Progress {
     pub(crate) fn new() -> Self {
         let terminal = std::io::stderr().is_terminal();
-        Self::with(if terminal { Style::Redrawn } else { Style::Lines })
+        Self::with(if terminal {
+            Style::Redrawn
+        } else {
+            Style::Lines
+        })
     }
 
     /// Says nothing.
@@ -46,7 +51,10 @@ impl Progress {
             done: 0,
             total: 0,
         };
-        Self { style, state: Mutex::new(state) }
+        Self {
+            style,
+            state: Mutex::new(state),
+        }
     }
 
     /// Begins a stage of `total` steps.
@@ -80,10 +88,14 @@ impl Progress {
         state.drawn = Some(Instant::now());
         let elapsed = state.started.elapsed().as_secs_f64();
         match self.style {
+            #[cfg(test)]
             Style::Silent => {}
             Style::Lines => write(&format!("[{elapsed:5.1} s] {}\n", state.stage)),
             Style::Redrawn => {
-                let filled = (state.done * WIDTH).checked_div(state.total).unwrap_or(0).min(WIDTH);
+                let filled = (state.done * WIDTH)
+                    .checked_div(state.total)
+                    .unwrap_or(0)
+                    .min(WIDTH);
                 write(&format!(
                     "\r\x1b[2K{elapsed:5.1} s [{}{}] {} {}/{}",
                     "=".repeat(filled),
@@ -100,7 +112,9 @@ impl Progress {
 /// Whoever closed standard error does not want to know.
 fn write(text: &str) {
     let mut stderr = std::io::stderr().lock();
-    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+    let _ = stderr
+        .write_all(text.as_bytes())
+        .and_then(|()| stderr.flush());
 }
 
 const TENTH: Duration = Duration::from_millis(100);

@@ -54,14 +54,21 @@ pub(crate) fn bytes(bytes: f64) -> String {
         }
         (size, unit) = (size / 1000.0, larger);
     }
-    format!("{size:.*}\u{a0}{unit}", usize::from(size < 10.0 && unit != "B"))
+    format!(
+        "{size:.*}\u{a0}{unit}",
+        usize::from(size < 10.0 && unit != "B")
+    )
 }
 
 /// A key as text, short and harmless, whatever bytes it is made of.
 pub(crate) fn name(bytes: &[u8]) -> String {
     const LONGEST: usize = 72;
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(8 * LONGEST)]);
-    let mut shown: String = text.chars().map(crate::input::visible).take(LONGEST).collect();
+    let mut shown: String = text
+        .chars()
+        .map(crate::input::visible)
+        .take(LONGEST)
+        .collect();
     if shown.len() < text.len() || bytes.len() > 8 * LONGEST {
         shown.push('…');
     }
@@ -74,7 +81,12 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped_by_thousands() {
-        for (number, shown) in [(0, "0"), (999, "999"), (1000, "1 000"), (1_234_567, "1 234 567")] {
+        for (number, shown) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1 000"),
+            (1_234_567, "1 234 567"),
+        ] {
             assert_eq!(count(number).replace('\u{a0}', " "), shown);
         }
     }

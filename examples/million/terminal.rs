@@ -57,7 +57,10 @@ pub(crate) fn facts(summary: &Summary) -> Vec<(&'static str, String)> {
                 share(summary.one_hit as u64, summary.requests),
             ),
         ),
-        ("top-10 keys", format!("{} of the requests", percent(summary.top_share()))),
+        (
+            "top-10 keys",
+            format!("{} of the requests", percent(summary.top_share())),
+        ),
     ];
     if let Some((first, last)) = summary.span {
         let busiest = summary.busiest_second.map_or(String::new(), |most| {
@@ -67,7 +70,10 @@ pub(crate) fn facts(summary: &Summary) -> Vec<(&'static str, String)> {
     }
     if let Some(mean) = summary.mean_bytes {
         let all = bytes(mean * summary.unique as f64);
-        facts.push(("size", format!("{} a key on average, {all} in all", bytes(mean))));
+        facts.push((
+            "size",
+            format!("{} a key on average, {all} in all", bytes(mean)),
+        ));
     }
     facts.push(("skipped lines", count(summary.skipped)));
     facts
@@ -102,7 +108,10 @@ fn origin(text: &mut String, study: &Study) {
 }
 
 fn savings(text: &mut String, sizes: &Sizes, summary: &Summary) {
-    heading(text, "Smallest cache that saves a share of the origin's requests (to 0.5 %)");
+    heading(
+        text,
+        "Smallest cache that saves a share of the origin's requests (to 0.5 %)",
+    );
     let mut rows = vec![header(&["saves"], &["optimum"])];
     let mut unreachable = Vec::new();
     for target in &sizes.targets {
@@ -135,7 +144,10 @@ fn time_to_live(text: &mut String, study: &Study) {
     let effect = &study.time_to_live;
     heading(text, "Hit ratio by time-to-live (default policy)");
     if let Some(rate) = effect.assumed_rate {
-        line(text, &format!("  the trace has no times: {rate} requests a second are assumed"));
+        line(
+            text,
+            &format!("  the trace has no times: {rate} requests a second are assumed"),
+        );
     }
     let requests = study.summary.requests as f64;
     let bounded = format!("{} entries", count(effect.capacity as u64));
@@ -167,17 +179,39 @@ fn disasters(text: &mut String, study: &Study) {
             "  ",
         ),
     );
-    line(text, &format!("  {:>12}  without jitter", count(u64::from(without))));
-    line(text, &format!("  {:>12}  with 10 % jitter", count(u64::from(with))));
-    line(text, &format!("  stampede: {} threads want one expired key; loads:", stampede.callers));
-    line(text, &format!("  {:>12}  get, then insert", count(stampede.plain)));
-    line(text, &format!("  {:>12}  get_with", count(stampede.coalesced)));
+    line(
+        text,
+        &format!("  {:>12}  without jitter", count(u64::from(without))),
+    );
+    line(
+        text,
+        &format!("  {:>12}  with 10 % jitter", count(u64::from(with))),
+    );
+    line(
+        text,
+        &format!(
+            "  stampede: {} threads want one expired key; loads:",
+            stampede.callers
+        ),
+    );
+    line(
+        text,
+        &format!("  {:>12}  get, then insert", count(stampede.plain)),
+    );
+    line(
+        text,
+        &format!("  {:>12}  get_with", count(stampede.coalesced)),
+    );
 }
 
 fn header(before: &[&str], after: &[&str]) -> Vec<String> {
     let policies = POLICIES.iter().map(ToString::to_string);
     let plain = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
-    plain(before).into_iter().chain(policies).chain(plain(after)).collect()
+    plain(before)
+        .into_iter()
+        .chain(policies)
+        .chain(plain(after))
+        .collect()
 }
 
 fn heading(text: &mut String, heading: &str) {
@@ -193,12 +227,20 @@ fn line(text: &mut String, line: &str) {
 fn table(text: &mut String, rows: &[Vec<String>]) {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
     };
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| width(column).unwrap_or(0))
+        .collect();
     for row in rows {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}")).collect();
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:>width$}"))
+            .collect();
         line(text, &format!("  {}", cells.join("  ")));
     }
 }
@@ -241,6 +283,11 @@ mod tests {
     fn long_lines_break_between_words() {
         let wrapped = wrap(&"word ".repeat(60), "  - ");
         assert!(wrapped.lines().all(|line| line.chars().count() <= 96));
-        assert!(wrapped.lines().skip(1).all(|line| line.starts_with("    word")));
+        assert!(
+            wrapped
+                .lines()
+                .skip(1)
+                .all(|line| line.starts_with("    word"))
+        );
     }
 }

@@ -6,6 +6,7 @@ use std::io::BufRead;
 use super::civil;
 use super::lines::{InputError, Line, Lines, Skipped, excerpt};
 use super::requests::{Collector, Requests};
+use crate::show::count;
 
 /// Reads up to `limit` requests of an access log, whatever its format.
 ///
@@ -68,13 +69,15 @@ impl Log {
         };
         match parsed {
             Ok(request) if matches!(request.method, b"GET" | b"HEAD") => {
-                self.collector.push(request.url, Some(request.second), request.bytes);
+                self.collector
+                    .push(request.url, Some(request.second), request.bytes);
             }
             Ok(_) => self.uncacheable += 1,
             // Comments, as the W3C format has them, are no damage.
             Err(_) if line[0] == b'#' => {}
             Err(reason) => {
-                self.skipped.add(number, format!("{reason}, found `{}`", excerpt(line)));
+                self.skipped
+                    .add(number, format!("{reason}, found `{}`", excerpt(line)));
             }
         }
         Ok(())
@@ -101,7 +104,9 @@ impl Log {
         let understood = self.collector.len() as u64 + self.uncacheable;
         self.skipped.judge(understood)?;
         if understood == 0 {
-            return Err(InputError::File("has no requests: line 1 is missing or blank".into()));
+            return Err(InputError::File(
+                "has no requests: line 1 is missing or blank".into(),
+            ));
         }
         if self.collector.len() == 0 {
             return Err(InputError::File(
@@ -111,12 +116,15 @@ impl Log {
         let mut notes = Vec::new();
         if self.uncacheable > 0 {
             notes.push(format!(
-                "{} of {understood} requests left out: neither GET nor HEAD",
-                self.uncacheable
+                "{} of {} requests left out: neither GET nor HEAD",
+                count(self.uncacheable),
+                count(understood)
             ));
         }
         if let Some(limit) = cut_at {
-            notes.push(format!("only the first {limit} requests were read; --limit N reads more"));
+            notes.push(format!(
+                "only the first {limit} requests were read; --limit N reads more"
+            ));
         }
         Ok(self.collector.finish(self.skipped, notes))
     }
@@ -141,7 +149,9 @@ fn parse_common(line: &[u8]) -> Result<Request<'_>, &'static str> {
     let quoted = &line[close + 3..];
     let end = end_of_quote(quoted).ok_or("the request in quotes does not end")?;
     let (method, url) = parse_request(&quoted[..end])?;
-    let mut rest = quoted[end + 1..].split(|&byte| byte == b' ').filter(|word| !word.is_empty());
+    let mut rest = quoted[end + 1..]
+        .split(|&byte| byte == b' ')
+        .filter(|word| !word.is_empty());
     let status = rest.next().and_then(digits);
     if !status.is_some_and(|status| (100..=999).contains(&status)) {
         return Err("expected a status of three digits after the request");
@@ -151,7 +161,12 @@ fn parse_common(line: &[u8]) -> Result<Request<'_>, &'static str> {
         Some(word) => digits(word).ok_or("expected a number of bytes or `-` after the status")?,
         None => return Err("the line ends before the number of bytes"),
     };
-    Ok(Request { method, url, second, bytes })
+    Ok(Request {
+        method,
+        url,
+        second,
+        bytes,
+    })
 }
 
 /// `GET /path HTTP/1.0`; the protocol may be missing (HTTP/0.9), and a path
@@ -192,7 +207,12 @@ struct Columns {
 impl Columns {
     /// `host logname time method url response bytes referer useragent`: what a
     /// file without header is taken to have.
-    const USUAL: Self = Self { method: Some(3), url: 4, time: 2, bytes: Some(6) };
+    const USUAL: Self = Self {
+        method: Some(3),
+        url: 4,
+        time: 2,
+        bytes: Some(6),
+    };
 
     /// Reads a header; `None` if this line is none.
     fn from_header(line: &[u8]) -> Option<Self> {
@@ -222,13 +242,16 @@ impl Columns {
         let method = match self.method {
             None => b"GET",
             Some(place) => column(place)
-                .filter(|method| {
-                    !method.is_empty() && method.iter().all(u8::is_ascii_alphabetic)
-                })
+                .filter(|method| !method.is_empty() && method.iter().all(u8::is_ascii_alphabetic))
                 .ok_or("expected a method like GET")?,
         };
         let bytes = self.bytes.and_then(column).and_then(digits).unwrap_or(0);
-        Ok(Request { method, url, second, bytes })
+        Ok(Request {
+            method,
+            url,
+            second,
+            bytes,
+        })
     }
 }
 
@@ -241,7 +264,8 @@ fn digits(text: &[u8]) -> Option<u64> {
 }
 
 fn find(text: &[u8], pattern: &[u8]) -> Option<usize> {
-    text.windows(pattern.len()).position(|window| window == pattern)
+    text.windows(pattern.len())
+        .position(|window| window == pattern)
 }
 
 #[cfg(test)]
@@ -258,7 +282,11 @@ mod tests {
     }
 
     fn names(requests: &Requests) -> Vec<String> {
-        requests.names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
+        requests
+            .names
+            .iter()
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .collect()
     }
 
     #[test]
@@ -292,7 +320,10 @@ mod tests {
         ] {
             let line = format!("h - - [01/Aug/1995:00:00:01 -0400] \"{request}\" 200 -");
             let parsed = parse_common(line.as_bytes()).unwrap();
-            assert_eq!((parsed.method, parsed.url), (method.as_bytes(), url.as_bytes()));
+            assert_eq!(
+                (parsed.method, parsed.url),
+                (method.as_bytes(), url.as_bytes())
+            );
             assert_eq!(parsed.bytes, 0);
         }
     }
@@ -305,7 +336,12 @@ mod tests {
         let requests = read_all(text).unwrap();
         assert_eq!(requests.len(), 4);
         assert_eq!(requests.skipped.count, 3);
-        let lines: Vec<u64> = requests.skipped.first.iter().map(|(line, _)| *line).collect();
+        let lines: Vec<u64> = requests
+            .skipped
+            .first
+            .iter()
+            .map(|(line, _)| *line)
+            .collect();
         assert_eq!(lines, [3, 5, 7]);
     }
 
@@ -318,7 +354,10 @@ mod tests {
             (b"\x00\xff\xfe\x01garbage\nmore", "line 1: expected"),
             (b"<html>\n<body>\n", "line 1: expected"),
             (b"\x1f\x8b\x08\x00", "gzip"),
-            (b"time\turl\n99999999999999999999999\t/a\n", "line 2: expected a time"),
+            (
+                b"time\turl\n99999999999999999999999\t/a\n",
+                "line 2: expected a time",
+            ),
             (b"time\turl\tmethod\n1\t/a\tPOST\n", "no GET"),
         ] {
             let error = read_all(text).unwrap_err().to_string();

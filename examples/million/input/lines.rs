@@ -90,7 +90,11 @@ pub(crate) enum Line<'a> {
 
 impl<R: BufRead> Lines<R> {
     pub(crate) fn new(reader: R) -> Self {
-        Self { reader, line: Vec::new(), number: 0 }
+        Self {
+            reader,
+            line: Vec::new(),
+            number: 0,
+        }
     }
 
     /// The number, counted from 1, of the line last given out.
@@ -102,7 +106,9 @@ impl<R: BufRead> Lines<R> {
     pub(crate) fn next_line(&mut self) -> io::Result<Option<Line<'_>>> {
         self.line.clear();
         let most = LONGEST_LINE as u64 + 2;
-        let read = (&mut self.reader).take(most).read_until(b'\n', &mut self.line)?;
+        let read = (&mut self.reader)
+            .take(most)
+            .read_until(b'\n', &mut self.line)?;
         if read == 0 {
             return Ok(None);
         }
@@ -120,7 +126,11 @@ impl<R: BufRead> Lines<R> {
         if self.number == 1 {
             line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
         }
-        Ok(Some(if line.len() > LONGEST_LINE { Line::TooLong } else { Line::Whole(line) }))
+        Ok(Some(if line.len() > LONGEST_LINE {
+            Line::TooLong
+        } else {
+            Line::Whole(line)
+        }))
     }
 
     fn skip_rest(&mut self) -> io::Result<()> {
@@ -154,8 +164,13 @@ pub(crate) fn excerpt(line: &[u8]) -> String {
 /// Replaces control characters, and those that change the direction of the
 /// text around them.
 pub(crate) fn visible(c: char) -> char {
-    let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if c.is_control() || turns { '\u{fffd}' } else { c }
+    let turns =
+        matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if c.is_control() || turns {
+        '\u{fffd}'
+    } else {
+        c
+    }
 }
 
 #[cfg(test)]
@@ -177,7 +192,10 @@ mod tests {
     #[test]
     fn ends_of_lines_and_a_byte_order_mark_are_removed() {
         let found = all(b"\xef\xbb\xbfone\r\ntwo\n\nlast");
-        assert_eq!(found, [&b"one"[..], b"two", b"", b"last"].map(|line| Ok(line.to_vec())));
+        assert_eq!(
+            found,
+            [&b"one"[..], b"two", b"", b"last"].map(|line| Ok(line.to_vec()))
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
 use super::Skipped;
+use crate::show::count;
 
 /// A sequence of requests, ready to be replayed.
 #[derive(Debug)]
@@ -70,7 +71,13 @@ impl Collector {
     }
 
     pub(crate) fn finish(self, skipped: Skipped, mut notes: Vec<String>) -> Requests {
-        let Self { mut keys, mut names, mut seconds, bytes, .. } = self;
+        let Self {
+            mut keys,
+            mut names,
+            mut seconds,
+            bytes,
+            ..
+        } = self;
         // Sums in floating point: no size a log can claim overflows it.
         let total: f64 = bytes.iter().map(|&bytes| bytes as f64).sum();
         let mean_bytes = (total > 0.0).then(|| total / bytes.len() as f64);
@@ -78,7 +85,8 @@ impl Collector {
         let late = seconds.windows(2).filter(|pair| pair[1] < pair[0]).count();
         if timed && late > 0 {
             notes.push(format!(
-                "{late} requests stood later in the file than their time; all were sorted by time"
+                "{} lines stood later in the file than their time; all were sorted by time",
+                count(late as u64)
             ));
             let mut order: Vec<usize> = (0..keys.len()).collect();
             order.sort_by_key(|&i| seconds[i]);
@@ -86,7 +94,14 @@ impl Collector {
             seconds = order.iter().map(|&i| seconds[i]).collect();
             (keys, names) = renumber(&keys, names);
         }
-        Requests { keys, names, seconds: timed.then_some(seconds), mean_bytes, skipped, notes }
+        Requests {
+            keys,
+            names,
+            seconds: timed.then_some(seconds),
+            mean_bytes,
+            skipped,
+            notes,
+        }
     }
 }
 

@@ -2,8 +2,8 @@ use std::fmt;
 
 use tenfold::rng::Rng;
 
-use super::requests::{Collector, Requests};
 use super::Skipped;
+use super::requests::{Collector, Requests};
 
 /// A day of made-up traffic with the habits of a real site's log: few pages
 /// asked for all the time, many asked for once, a busy evening, and news that
@@ -77,7 +77,9 @@ impl Synthetic {
         let mut core = Vec::new();
         for _ in 0..3 {
             core = self.core(&mut rng, self.requests.saturating_sub(crowd + singles));
-            singles = self.singles_beside(&core);
+            singles = self
+                .singles_beside(&core)
+                .min(self.requests.saturating_sub(crowd));
         }
         core.truncate(self.requests.saturating_sub(crowd + singles));
         let mut stream: Vec<(u64, Page)> = core;
@@ -210,7 +212,11 @@ mod tests {
     use super::*;
 
     fn small() -> Synthetic {
-        Synthetic { requests: 40_000, core: 3_000, ..Synthetic::default() }
+        Synthetic {
+            requests: 40_000,
+            core: 3_000,
+            ..Synthetic::default()
+        }
     }
 
     #[test]
@@ -235,7 +241,10 @@ mod tests {
         assert!((share - 0.46).abs() < 0.01, "{share}");
         let seconds = requests.seconds.unwrap();
         let in_hour = |hour: u64| {
-            seconds.iter().filter(|&&second| (second - MIDNIGHT) / 3600 == hour).count()
+            seconds
+                .iter()
+                .filter(|&&second| (second - MIDNIGHT) / 3600 == hour)
+                .count()
         };
         assert!(in_hour(19) > 3 * in_hour(8));
         assert!(in_hour(20) > in_hour(19) + 1_500);
@@ -244,7 +253,12 @@ mod tests {
     #[test]
     fn a_tiny_day_is_no_problem() {
         for (requests, core) in [(1, 1), (10, 1), (100, 7)] {
-            let made = Synthetic { requests, core, ..Synthetic::default() }.generate();
+            let made = Synthetic {
+                requests,
+                core,
+                ..Synthetic::default()
+            }
+            .generate();
             assert!(made.len() <= requests + 1);
         }
     }

@@ -52,14 +52,21 @@ impl Format {
         if beginning.contains(&0) {
             return Ok(Self::U64);
         }
-        let first = beginning.split(|&byte| byte == b'\n').next().unwrap_or_default();
+        let first = beginning
+            .split(|&byte| byte == b'\n')
+            .next()
+            .unwrap_or_default();
         if first.windows(3).any(|window| window == b"] \"") {
             return Err(InputError::Line {
                 line: 1,
                 reason: "expected a key, found a line of an access log: use --log FILE".into(),
             });
         }
-        Ok(if arc_fields(first).is_some() { Self::Arc } else { Self::Text })
+        Ok(if arc_fields(first).is_some() {
+            Self::Arc
+        } else {
+            Self::Text
+        })
     }
 }
 
@@ -88,11 +95,16 @@ pub(crate) fn read(
         }
     }
     if collector.len() == 0 {
-        return Err(InputError::File(format!("has no requests (read as {})", format.name())));
+        return Err(InputError::File(format!(
+            "has no requests (read as {})",
+            format.name()
+        )));
     }
     let mut notes = vec![format!("read as {}", format.name())];
     if collector.len() >= limit {
-        notes.push(format!("only the first {limit} requests were read; --limit N reads more"));
+        notes.push(format!(
+            "only the first {limit} requests were read; --limit N reads more"
+        ));
     }
     Ok(collector.finish(skipped, notes))
 }
@@ -160,7 +172,7 @@ fn read_lines(
                     }
                 }
             }
-            None if format == Format::Text && !line.iter().any(is_no_text) => {
+            None if format == Format::Text && !line.iter().any(|&byte| is_no_text(byte)) => {
                 collector.push(line, None, 0);
             }
             None => {
@@ -168,7 +180,10 @@ fn read_lines(
                     Format::Text => "a key in printable characters",
                     _ => "`start count x y` with a count of at most 1048576",
                 };
-                skipped.add(number, format!("expected {expected}, found `{}`", excerpt(line)));
+                skipped.add(
+                    number,
+                    format!("expected {expected}, found `{}`", excerpt(line)),
+                );
                 continue;
             }
         }
@@ -184,12 +199,13 @@ fn arc_fields(line: &[u8]) -> Option<(u64, u64)> {
     let mut numbers = text.split_ascii_whitespace().map(str::parse::<u64>);
     let mut next = || numbers.next().and_then(Result::ok);
     let (start, count, _, _) = (next()?, next()?, next()?, next()?);
-    let sane = numbers.next().is_none() && count <= MOST_BLOCKS && start.checked_add(count).is_some();
+    let sane =
+        numbers.next().is_none() && count <= MOST_BLOCKS && start.checked_add(count).is_some();
     sane.then_some((start, count))
 }
 
-fn is_no_text(byte: &u8) -> bool {
-    byte.is_ascii_control() && *byte != b'\t'
+fn is_no_text(byte: u8) -> bool {
+    byte.is_ascii_control() && byte != b'\t'
 }
 
 #[cfg(test)]
@@ -204,13 +220,24 @@ mod tests {
 
     #[test]
     fn each_format_is_told_from_its_name_or_content() {
-        let numbers: Vec<u8> = [7u64, 8, 7].iter().flat_map(|key| key.to_le_bytes()).collect();
+        let numbers: Vec<u8> = [7u64, 8, 7]
+            .iter()
+            .flat_map(|key| key.to_le_bytes())
+            .collect();
         for path in ["a.u64", "a.U64", "a.bin", ""] {
             assert_eq!(read_all(path, &numbers).unwrap().keys, [0, 1, 0], "{path}");
         }
-        assert_eq!(read_all("x", b"10 3 0 0\n11 2 0 1\n").unwrap().keys, [0, 1, 2, 1, 2]);
+        assert_eq!(
+            read_all("x", b"10 3 0 0\n11 2 0 1\n").unwrap().keys,
+            [0, 1, 2, 1, 2]
+        );
         assert_eq!(read_all("x", b"/a\n/b\r\n/a").unwrap().keys, [0, 1, 0]);
-        assert_eq!(read(&b"1 2 3 4\n"[..], "x", Some(Format::Text), 9).unwrap().keys, [0]);
+        assert_eq!(
+            read(&b"1 2 3 4\n"[..], "x", Some(Format::Text), 9)
+                .unwrap()
+                .keys,
+            [0]
+        );
     }
 
     #[test]
@@ -222,7 +249,8 @@ mod tests {
 
     #[test]
     fn absurd_block_counts_do_not_take_all_memory() {
-        let text = b"0 5 0 0\n0 18446744073709551615 0 0\n18446744073709551615 2 0 0\n9 1 0 0\n7 1 0 0\n";
+        let text =
+            b"0 5 0 0\n0 18446744073709551615 0 0\n18446744073709551615 2 0 0\n9 1 0 0\n7 1 0 0\n";
         let requests = read_all("x", text).unwrap();
         assert_eq!(requests.len(), 7);
         assert_eq!(requests.skipped.count, 2);
@@ -235,7 +263,11 @@ mod tests {
             ("a.u64", &b""[..], "no requests"),
             ("a.u64", b"abc", "found 3 bytes"),
             ("x", b"", "no requests"),
-            ("x", b"h - - [01/Aug/1995:00:00:01 -0400] \"GET /\" 200 1", "use --log"),
+            (
+                "x",
+                b"h - - [01/Aug/1995:00:00:01 -0400] \"GET /\" 200 1",
+                "use --log",
+            ),
             ("x", b"\x01\x02\n\x03\x04\n", "line 1: expected a key"),
             ("x", b"\x1f\x8b\x08", "gzip"),
             ("x", b"1 2 3 4\nx\ny\n", "line 2: expected `start count"),

@@ -81,7 +81,9 @@ mod tests {
     /// The most hits by trying every choice: on a miss, any stored key may
     /// give way, or the new one is not stored.
     fn by_trying_all(keys: &[u32], stored: &[u32], capacity: usize) -> u64 {
-        let Some((&key, rest)) = keys.split_first() else { return 0 };
+        let Some((&key, rest)) = keys.split_first() else {
+            return 0;
+        };
         if stored.contains(&key) {
             return 1 + by_trying_all(rest, stored, capacity);
         }

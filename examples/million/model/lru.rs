@@ -64,7 +64,11 @@ impl Marks {
         let mut node = place + 1;
         while node < self.0.len() {
             // An unmarked place was marked before, so no node goes below zero.
-            self.0[node] = if mark { self.0[node] + 1 } else { self.0[node] - 1 };
+            self.0[node] = if mark {
+                self.0[node] + 1
+            } else {
+                self.0[node] - 1
+            };
             node += node & node.wrapping_neg();
         }
     }

@@ -14,12 +14,19 @@ pub(super) struct Curve {
 
 /// Hit ratio against cache size. `suggested` is marked on the size axis.
 pub(super) fn hit_ratio(curves: &[Curve], suggested: usize, description: &str) -> String {
-    let sizes = || curves.iter().flat_map(|curve| curve.points.iter().map(|&(size, _)| size));
+    let sizes = || {
+        curves
+            .iter()
+            .flat_map(|curve| curve.points.iter().map(|&(size, _)| size))
+    };
     let least = sizes().fold(f64::INFINITY, f64::min).max(1.0);
     let most = sizes().fold(least, f64::max);
     // A single size still needs an axis of some length.
     let most = if most > least { most } else { least * 10.0 };
-    let frame = Frame { x: Scale::Log(least, most), y: Scale::Linear(0.0, 1.0) };
+    let frame = Frame {
+        x: Scale::Log(least, most),
+        y: Scale::Linear(0.0, 1.0),
+    };
     let mut svg = open(HEIGHT, description);
     for step in 0..=5 {
         let share = f64::from(step) / 5.0;
@@ -67,16 +74,27 @@ fn label_curves(svg: &mut String, frame: &Frame, curves: &[Curve]) {
     const STEP: f64 = 19.0;
     let Some(first) = curves.first() else { return };
     let apart = |at: usize| {
-        let heights = || curves.iter().filter_map(move |curve| curve.points.get(at)).map(|p| p.1);
+        let heights = || {
+            curves
+                .iter()
+                .filter_map(move |curve| curve.points.get(at))
+                .map(|p| p.1)
+        };
         heights().fold(0.0, f64::max) - heights().fold(1.0, f64::min)
     };
     // Labels need room beside the place they speak of.
     let inner = 1..first.points.len().saturating_sub(2).max(2);
-    let Some(at) = inner.max_by(|&a, &b| apart(a).total_cmp(&apart(b))) else { return };
-    let mut named: Vec<(&Curve, (f64, f64))> =
-        curves.iter().filter_map(|curve| Some((curve, *curve.points.get(at)?))).collect();
+    let Some(at) = inner.max_by(|&a, &b| apart(a).total_cmp(&apart(b))) else {
+        return;
+    };
+    let mut named: Vec<(&Curve, (f64, f64))> = curves
+        .iter()
+        .filter_map(|curve| Some((curve, *curve.points.get(at)?)))
+        .collect();
     named.sort_by(|a, b| b.1.1.total_cmp(&a.1.1));
-    let (Some(highest), Some(lowest)) = (named.first(), named.last()) else { return };
+    let (Some(highest), Some(lowest)) = (named.first(), named.last()) else {
+        return;
+    };
 
     let x = frame.x(highest.1.0);
     let needed = STEP * (named.len() + 1) as f64;
@@ -89,7 +107,11 @@ fn label_curves(svg: &mut String, frame: &Frame, curves: &[Curve]) {
         // only if the curves are high there, which a late spread denies.
         (bottom + 34.0, "end", x - 14.0)
     } else {
-        ((top - needed - 8.0).max(TOP + 14.0), "end", (x - 44.0).max(LEFT + 190.0))
+        (
+            (top - needed - 8.0).max(TOP + 14.0),
+            "end",
+            (x - 44.0).max(LEFT + 190.0),
+        )
     };
     let _ = write!(
         svg,
@@ -119,7 +141,10 @@ pub(super) fn loads(without: &Curve, with: &Curve, cliff: f64, description: &str
     let all = || without.points.iter().chain(&with.points);
     let end = all().map(|point| point.0).fold(1.0, f64::max);
     let top = round_up(all().map(|point| point.1).fold(1.0, f64::max));
-    let frame = Frame { x: Scale::Linear(0.0, end), y: Scale::Linear(0.0, top) };
+    let frame = Frame {
+        x: Scale::Linear(0.0, end),
+        y: Scale::Linear(0.0, top),
+    };
     let mut svg = open(HEIGHT, description);
     for step in 0..=4 {
         let loads = top * f64::from(step) / 4.0;
@@ -204,7 +229,11 @@ impl Scale {
             Self::Linear(least, most) => (value - least) / (most - least),
             Self::Log(least, most) => (value.max(least) / least).ln() / (most / least).ln(),
         };
-        if part.is_finite() { part.clamp(0.0, 1.0) } else { 0.0 }
+        if part.is_finite() {
+            part.clamp(0.0, 1.0)
+        } else {
+            0.0
+        }
     }
 }
 
@@ -227,10 +256,10 @@ impl Frame {
 
     fn x_tick(&self, svg: &mut String, value: f64, label: &str) {
         let x = self.x(value);
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{BOTTOM}\" y2=\"{:.1}\"/>\
-             <text class=\"tick\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>\n",
+             <text class=\"tick\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>",
             BOTTOM + 5.0,
             BOTTOM + 20.0
         );
@@ -238,10 +267,10 @@ impl Frame {
 
     fn y_tick(&self, svg: &mut String, value: f64, label: &str) {
         let y = self.y(value);
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
-             <text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>\n",
+             <text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{label}</text>",
             LEFT - 8.0,
             y + 4.5
         );
@@ -254,23 +283,31 @@ fn open(height: f64, description: &str) -> String {
 
 fn axis_title(svg: &mut String, title: &str) {
     let middle = f64::midpoint(LEFT, RIGHT);
-    let _ = write!(
+    let _ = writeln!(
         svg,
-        "<text class=\"tick\" x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{title}</text>\n",
+        "<text class=\"tick\" x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{title}</text>",
         BOTTOM + 41.0
     );
 }
 
 /// Which side of a mark has room for its label.
 fn beside(x: f64) -> (&'static str, f64) {
-    if x > RIGHT - 150.0 { ("end", 4.0) } else { ("start", -4.0) }
+    if x > RIGHT - 150.0 {
+        ("end", 4.0)
+    } else {
+        ("start", -4.0)
+    }
 }
 
 /// Round numbers between two: the powers of ten, and the twos and fives if
 /// those are few.
 fn log_ticks(least: f64, most: f64) -> Vec<f64> {
     let decades = (most / least).log10();
-    let steps: &[f64] = if decades > 4.5 { &[1.0] } else { &[1.0, 2.0, 5.0] };
+    let steps: &[f64] = if decades > 4.5 {
+        &[1.0]
+    } else {
+        &[1.0, 2.0, 5.0]
+    };
     let mut ticks = Vec::new();
     let mut decade = 10f64.powf(least.log10().floor());
     while decade <= most && ticks.len() < 40 {
@@ -306,7 +343,11 @@ mod tests {
     use super::*;
 
     fn curve(name: &str, points: &[(f64, f64)]) -> Curve {
-        Curve { name: name.into(), class: "lru", points: points.to_vec() }
+        Curve {
+            name: name.into(),
+            class: "lru",
+            points: points.to_vec(),
+        }
     }
 
     #[test]
@@ -334,6 +375,9 @@ mod tests {
     fn ticks_are_round_and_inside() {
         assert_eq!(log_ticks(3.0, 60.0), [5.0, 10.0, 20.0, 50.0]);
         assert_eq!(log_ticks(1.0, 1e6).len(), 7);
-        assert_eq!([round_up(1.0), round_up(41.0), round_up(341.0)], [4.0, 80.0, 400.0]);
+        assert_eq!(
+            [round_up(1.0), round_up(41.0), round_up(341.0)],
+            [4.0, 80.0, 400.0]
+        );
     }
 }

@@ -17,29 +17,28 @@ pub(super) fn escape(text: &str) -> String {
 /// A table whose first row are the headings of the columns and whose first
 /// column are those of the rows. The cells are HTML already.
 pub(super) fn table(caption: &str, rows: &[Vec<String>]) -> String {
-    let mut html = format!(
+    let row = |cells: &Vec<String>, head: bool| {
+        let cells = all(cells.iter().enumerate(), |(column, cell)| {
+            match (head, column) {
+                (true, _) => format!("<th scope=\"col\">{cell}</th>"),
+                (false, 0) => format!("<th scope=\"row\">{cell}</th>"),
+                (false, _) => format!("<td>{cell}</td>"),
+            }
+        });
+        format!("<tr>{cells}</tr>\n")
+    };
+    format!(
         "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{caption}\">\
-         <table><caption>{caption}</caption>\n"
-    );
-    for (at, row) in rows.iter().enumerate() {
-        html.push_str(match at {
-            0 => "<thead><tr>",
-            _ => "<tr>",
-        });
-        for (column, cell) in row.iter().enumerate() {
-            html.push_str(&match (at, column) {
-                (0, _) => format!("<th scope=\"col\">{cell}</th>"),
-                (_, 0) => format!("<th scope=\"row\">{cell}</th>"),
-                _ => format!("<td>{cell}</td>"),
-            });
-        }
-        html.push_str(match at {
-            0 => "</tr></thead>\n<tbody>\n",
-            _ => "</tr>\n",
-        });
-    }
-    html.push_str("</tbody></table></div>\n");
-    html
+         <table><caption>{caption}</caption>\n<thead>{}</thead>\n<tbody>\n{}</tbody></table></div>\n",
+        all(rows.iter().take(1), |cells| row(cells, true)),
+        all(rows.iter().skip(1), |cells| row(cells, false)),
+    )
+}
+
+/// The HTML of all items, one after the other.
+pub(super) fn all<T>(items: impl IntoIterator<Item = T>, html: impl FnMut(T) -> String) -> String {
+    let parts: Vec<String> = items.into_iter().map(html).collect();
+    parts.concat()
 }
 
 #[cfg(test)]

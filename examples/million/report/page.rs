@@ -1,5 +1,5 @@
 use super::chart::{self, Curve};
-use super::html::{escape, table};
+use super::html::{all, escape, table};
 use crate::show::{count, duration, name, percent};
 use crate::study::{Cliff, POLICIES, Sizes, Stampede, Study, Summary, TimeToLive};
 use crate::terminal::facts;
@@ -7,8 +7,9 @@ use crate::terminal::facts;
 /// The whole page.
 pub(crate) fn page(study: &Study) -> String {
     let advice = &study.advice;
-    let points: Vec<String> =
-        advice.points.iter().map(|point| format!("<li>{}</li>\n", escape(point))).collect();
+    let points = all(&advice.points, |point| {
+        format!("<li>{}</li>\n", escape(point))
+    });
     let sections = [
         summary(&study.summary),
         sizes(&study.sizes, &study.summary),
@@ -27,32 +28,32 @@ pub(crate) fn page(study: &Study) -> String {
          <ul>\n{points}</ul>\n</header>\n{sections}</main>\n</body>\n</html>\n",
         source = escape(&study.summary.source),
         headline = escape(&advice.headline),
-        points = points.concat(),
         sections = sections.concat(),
     )
 }
 
 fn summary(summary: &Summary) -> String {
-    let facts: String = facts(summary)
-        .into_iter()
-        .map(|(fact, value)| format!("<div><dt>{fact}</dt><dd>{}</dd></div>\n", escape(&value)))
-        .collect();
-    let notes: String = summary
-        .notes
-        .iter()
-        .map(|note| format!("<p class=\"quiet\">{}</p>\n", escape(note)))
-        .collect();
-    let skipped: String = summary
-        .first_skipped
-        .iter()
-        .map(|(line, reason)| format!("<li>line {line}: {}</li>\n", escape(reason)))
-        .collect();
+    let facts = all(facts(summary), |(fact, value)| {
+        format!("<div><dt>{fact}</dt><dd>{}</dd></div>\n", escape(&value))
+    });
+    let notes = all(&summary.notes, |note| {
+        format!("<p class=\"quiet\">{}</p>\n", escape(note))
+    });
+    let skipped = all(&summary.first_skipped, |(line, reason)| {
+        format!("<li>line {line}: {}</li>\n", escape(reason))
+    });
     let skipped = if skipped.is_empty() {
         skipped
     } else {
-        format!("<details><summary>The first skipped lines</summary><ul>\n{skipped}</ul></details>\n")
+        format!(
+            "<details><summary>The first skipped lines</summary><ul>\n{skipped}</ul></details>\n"
+        )
     };
-    let mut rows = vec![vec!["key".to_owned(), "requests".to_owned(), "share".to_owned()]];
+    let mut rows = vec![vec![
+        "key".to_owned(),
+        "requests".to_owned(),
+        "share".to_owned(),
+    ]];
     for (key, requests) in &summary.top {
         rows.push(vec![
             format!("<code>{}</code>", escape(&name(key))),
@@ -69,7 +70,10 @@ fn summary(summary: &Summary) -> String {
 
 fn sizes(sizes: &Sizes, summary: &Summary) -> String {
     let requests = summary.requests as f64;
-    let optimum = sizes.rows.iter().map(|row| (row.capacity as f64, row.optimum as f64 / requests));
+    let optimum = sizes
+        .rows
+        .iter()
+        .map(|row| (row.capacity as f64, row.optimum as f64 / requests));
     let mut curves = vec![Curve {
         name: "optimum".into(),
         class: "optimum",
@@ -77,7 +81,10 @@ fn sizes(sizes: &Sizes, summary: &Summary) -> String {
     }];
     // The default is drawn last, over the others.
     for place in [3, 2, 1, 0] {
-        let hits = sizes.rows.iter().map(|row| (row.capacity as f64, row.hits[place] as f64 / requests));
+        let hits = sizes
+            .rows
+            .iter()
+            .map(|row| (row.capacity as f64, row.hits[place] as f64 / requests));
         curves.push(Curve {
             name: POLICIES[place].to_string(),
             class: CLASSES[place],
@@ -100,7 +107,11 @@ fn sizes(sizes: &Sizes, summary: &Summary) -> String {
         ];
         cells.extend(all().enumerate().map(|(place, hits)| {
             let shown = percent(hits as f64 / requests);
-            if place < 4 && hits == most { format!("<strong>{shown}</strong>") } else { shown }
+            if place < 4 && hits == most {
+                format!("<strong>{shown}</strong>")
+            } else {
+                shown
+            }
         }));
         ratios.push(cells);
         let mut cells = vec![count(row.capacity as u64)];
@@ -132,7 +143,10 @@ fn savings(sizes: &Sizes, summary: &Summary) -> String {
         }
     }
     let reached = if rows.len() > 1 {
-        table("Entries needed to save a share of the origin’s requests", &rows)
+        table(
+            "Entries needed to save a share of the origin’s requests",
+            &rows,
+        )
     } else {
         String::new()
     };
@@ -173,7 +187,10 @@ fn time_to_live(effect: &TimeToLive, summary: &Summary) -> String {
         ]);
     }
     let assumed = effect.assumed_rate.map_or(String::new(), |rate| {
-        format!(" The trace has no times; {} requests a second are assumed.", count(rate))
+        format!(
+            " The trace has no times; {} requests a second are assumed.",
+            count(rate)
+        )
     });
     format!(
         "<section>\n<h2>What does a time-to-live cost?</h2>\n\
@@ -241,18 +258,21 @@ fn checks(study: &Study) -> String {
                 one load for all callers of get_with.</p></footer>\n"
             .into();
     }
-    let broken: Vec<String> =
-        study.broken.iter().map(|broken| format!("<li>{}</li>\n", escape(broken))).collect();
+    let broken = all(&study.broken, |broken| {
+        format!("<li>{}</li>\n", escape(broken))
+    });
     format!(
-        "<footer class=\"broken\"><h2>The cache broke its word</h2><ul>\n{}</ul></footer>\n",
-        broken.concat()
+        "<footer class=\"broken\"><h2>The cache broke its word</h2><ul>\n{broken}</ul></footer>\n"
     )
 }
 
 fn policy_header(before: &[&str]) -> Vec<String> {
     let policies = POLICIES.into_iter().map(|policy| policy.to_string());
     let before = before.iter().map(ToString::to_string);
-    before.chain(policies).chain(["optimum".to_owned()]).collect()
+    before
+        .chain(policies)
+        .chain(["optimum".to_owned()])
+        .collect()
 }
 
 /// Style classes in the order of [`POLICIES`].

@@ -28,7 +28,10 @@ impl Advice {
             loads(stampede.coalesced),
             loads(stampede.plain),
         ));
-        Self { headline: headline(summary, sizes), points }
+        Self {
+            headline: headline(summary, sizes),
+            points,
+        }
     }
 }
 
@@ -105,36 +108,35 @@ fn policy(summary: &Summary, sizes: &Sizes) -> String {
     }
 }
 
-/// The shortest life that costs at most two points.
+/// The shortest life that costs at most two points, and what the next shorter
+/// one would cost.
 fn expiry(summary: &Summary, effect: &TimeToLive) -> Option<String> {
     const LITTLE: f64 = 0.02;
     let forever = effect.rows.last()?.bounded_hits;
     let lost = |hits: u64| forever.saturating_sub(hits) as f64 / summary.requests as f64;
-    let shortest = effect.rows.first()?;
-    let enough = effect.rows.iter().find(|row| lost(row.bounded_hits) <= LITTLE)?;
-    Some(match (enough.time_to_live, shortest.time_to_live) {
-        (None, None) => return None,
-        (Some(life), _) if Some(life) == shortest.time_to_live => format!(
-            "A time-to-live of {} already costs only {} of the hit ratio.",
-            duration(life),
-            points(lost(shortest.bounded_hits)),
-        ),
-        (Some(life), Some(short)) => format!(
-            "A time-to-live of {} costs {} of the hit ratio; {} would cost {}.",
-            duration(life),
-            points(lost(enough.bounded_hits)),
-            duration(short),
-            points(lost(shortest.bounded_hits)),
-        ),
-        (_, Some(short)) => format!(
-            "Every time-to-live tried costs more than {}; {} would cost {}. Invalidate what changes \
-             rather than letting it expire.",
-            points(LITTLE),
-            duration(short),
-            points(lost(shortest.bounded_hits)),
-        ),
-        (Some(_), None) => return None,
-    })
+    let enough = effect
+        .rows
+        .iter()
+        .position(|row| lost(row.bounded_hits) <= LITTLE)?;
+    let cost = |at: usize| {
+        let row = effect.rows.get(at)?;
+        let life = duration(row.time_to_live?);
+        Some((life, points(lost(row.bounded_hits))))
+    };
+    let shorter = enough.checked_sub(1).and_then(cost);
+    match (cost(enough), shorter) {
+        (Some((life, points)), None) => Some(format!(
+            "A time-to-live of {life} already costs no more than {points} of the hit ratio."
+        )),
+        (Some((life, points)), Some((short, more))) => Some(format!(
+            "A time-to-live of {life} costs {points} of the hit ratio; {short} would cost {more}."
+        )),
+        (None, Some((longest, points))) => Some(format!(
+            "Even a time-to-live of {longest} costs {points} of the hit ratio: invalidate what \
+             changes rather than letting it expire."
+        )),
+        (None, None) => None,
+    }
 }
 
 fn jitter(cliff: &Cliff) -> String {
@@ -149,7 +151,11 @@ fn jitter(cliff: &Cliff) -> String {
 }
 
 fn loads(loads: u64) -> String {
-    if loads == 1 { "1 load".into() } else { format!("{} loads", count(loads)) }
+    if loads == 1 {
+        "1 load".into()
+    } else {
+        format!("{} loads", count(loads))
+    }
 }
 
 fn points(share: f64) -> String {

@@ -6,6 +6,7 @@ use tenfold::time::{Jitter, ManualClock};
 use super::{SEED, parallel};
 use crate::input::Requests;
 use crate::progress::Progress;
+use crate::standin::Loads as _;
 
 /// Hits by time-to-live, with the default policy.
 #[derive(Debug)]
@@ -32,7 +33,9 @@ impl TimeToLive {
         let (seconds, assumed_rate) = if let Some(seconds) = &requests.seconds {
             (seconds, None)
         } else {
-            made_up = (0..requests.len() as u64).map(|at| at / ASSUMED_RATE).collect();
+            made_up = (0..requests.len() as u64)
+                .map(|at| at / ASSUMED_RATE)
+                .collect();
             (&made_up, Some(ASSUMED_RATE))
         };
         let span = match (seconds.first(), seconds.last()) {
@@ -62,7 +65,11 @@ impl TimeToLive {
                 unbounded_hits: hits[1],
             })
             .collect();
-        Self { capacity, rows, assumed_rate }
+        Self {
+            capacity,
+            rows,
+            assumed_rate,
+        }
     }
 }
 
@@ -77,7 +84,9 @@ fn hits(keys: &[u32], seconds: &[u64], life: Option<Duration>, capacity: usize) 
     if let Some(life) = life {
         builder = builder.time_to_live(life);
     }
-    let cache = builder.build().expect("a size and a time-to-live are valid");
+    let cache = builder
+        .build()
+        .expect("a size and a time-to-live are valid");
     let mut now = seconds.first().copied().unwrap_or(0);
     let mut hits = 0;
     for (&key, &second) in keys.iter().zip(seconds) {
@@ -116,11 +125,18 @@ impl Cliff {
         const RATE: u64 = 1000;
         progress.stage("expiry cliff, without and with jitter", 2);
         let jitters = [Jitter::none(), Jitter::fraction(Self::JITTER).shorten()];
-        let mut curves =
-            parallel::each(&jitters, progress, |&jitter| loads(requests, TIME_TO_LIVE, RATE, jitter));
+        let mut curves = parallel::each(&jitters, progress, |&jitter| {
+            loads(requests, TIME_TO_LIVE, RATE, jitter)
+        });
         let with = curves.pop().unwrap_or_default();
         let without = curves.pop().unwrap_or_default();
-        Self { entries: requests.unique(), time_to_live: TIME_TO_LIVE, rate: RATE, without, with }
+        Self {
+            entries: requests.unique(),
+            time_to_live: TIME_TO_LIVE,
+            rate: RATE,
+            without,
+            with,
+        }
     }
 
     pub(crate) fn peaks(&self) -> (u32, u32) {
@@ -174,13 +190,22 @@ mod tests {
     use crate::input::Synthetic;
 
     fn small() -> Requests {
-        Synthetic { requests: 5_000, core: 400, ..Synthetic::default() }.generate()
+        Synthetic {
+            requests: 5_000,
+            core: 400,
+            ..Synthetic::default()
+        }
+        .generate()
     }
 
     #[test]
     fn a_longer_life_never_costs_an_unbounded_cache_hits() {
         let effect = TimeToLive::measure(&small(), 100, &Progress::silent());
-        assert!(effect.rows.is_sorted_by(|a, b| a.unbounded_hits <= b.unbounded_hits));
+        assert!(
+            effect
+                .rows
+                .is_sorted_by(|a, b| a.unbounded_hits <= b.unbounded_hits)
+        );
         assert_eq!(effect.rows.last().unwrap().time_to_live, None);
         assert_eq!(effect.assumed_rate, None);
     }

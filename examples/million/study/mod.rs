@@ -46,7 +46,15 @@ impl Study {
         let stampede = Stampede::measure(progress, &mut broken);
         let advice = Advice::on(&summary, &sizes, &time_to_live, &cliff, &stampede);
         progress.finish();
-        Self { summary, sizes, time_to_live, cliff, stampede, advice, broken }
+        Self {
+            summary,
+            sizes,
+            time_to_live,
+            cliff,
+            stampede,
+            advice,
+            broken,
+        }
     }
 }
 

@@ -23,7 +23,9 @@ pub(super) fn each<J: Sync, R: Send>(
         }
         done
     };
-    let helpers = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(jobs.len());
+    let helpers = thread::available_parallelism()
+        .map_or(1, NonZeroUsize::get)
+        .min(jobs.len());
     let mut done = thread::scope(|scope| {
         // A thread that cannot be had is no error: those that run take its jobs.
         let helpers: Vec<_> = (1..helpers)
@@ -50,7 +52,10 @@ mod tests {
     fn results_come_in_the_order_of_the_jobs() {
         let jobs: Vec<u32> = (0..100).collect();
         let squares = each(&jobs, &Progress::silent(), |job| job * job);
-        assert_eq!(squares, jobs.iter().map(|job| job * job).collect::<Vec<_>>());
+        assert_eq!(
+            squares,
+            jobs.iter().map(|job| job * job).collect::<Vec<_>>()
+        );
         assert!(each(&[] as &[u32], &Progress::silent(), |job| *job).is_empty());
     }
 }

@@ -60,22 +60,31 @@ impl Sizes {
         broken: &mut Vec<String>,
     ) -> Self {
         let unique = requests.unique();
-        let lab = Lab { keys: &requests.keys, unique, belady, lru };
+        let lab = Lab {
+            keys: &requests.keys,
+            unique,
+            belady,
+            lru,
+        };
         let capacities = capacities(unique);
         progress.stage("hit ratio by cache size", capacities.len() * WHO.len());
         let rows = lab.rows(&capacities, progress, broken);
 
         let ceiling = (requests.len() - unique) as u64;
         let wanted = |share: f64| (share * requests.len() as f64).ceil() as u64;
-        let reachable: Vec<f64> =
-            TARGETS.into_iter().filter(|&share| wanted(share) <= ceiling).collect();
+        let reachable: Vec<f64> = TARGETS
+            .into_iter()
+            .filter(|&share| wanted(share) <= ceiling)
+            .collect();
         let nearly_all = (NEARLY_ALL * ceiling as f64).ceil() as u64;
         let mut jobs = vec![(Who::Policy(Policy::Adaptive), nearly_all)];
         for &share in &reachable {
             jobs.extend(WHO.map(|who| (who, wanted(share))));
         }
         progress.stage("smallest cache that saves 80, 90, 95 %", jobs.len());
-        let found = parallel::each(&jobs, progress, |&(who, hits)| lab.smallest(who, hits, &rows));
+        let found = parallel::each(&jobs, progress, |&(who, hits)| {
+            lab.smallest(who, hits, &rows)
+        });
         let mut searched = found[1..].chunks_exact(WHO.len());
         let targets = TARGETS
             .into_iter()
@@ -93,7 +102,11 @@ impl Sizes {
         progress.stage("the suggested size", WHO.len());
         let mut suggested = lab.rows(&found[..1], progress, broken);
         let suggested = suggested.remove(0);
-        Self { rows, targets, suggested }
+        Self {
+            rows,
+            targets,
+            suggested,
+        }
     }
 }
 
@@ -124,7 +137,12 @@ struct Lab<'a> {
 }
 
 impl Lab<'_> {
-    fn rows(&self, capacities: &[usize], progress: &Progress, broken: &mut Vec<String>) -> Vec<Row> {
+    fn rows(
+        &self,
+        capacities: &[usize],
+        progress: &Progress,
+        broken: &mut Vec<String>,
+    ) -> Vec<Row> {
         let jobs: Vec<(usize, Who)> = capacities
             .iter()
             .flat_map(|&capacity| WHO.map(|who| (capacity, who)))
@@ -262,8 +280,12 @@ mod tests {
 
     #[test]
     fn a_small_day_holds_every_invariant() {
-        let requests =
-            Synthetic { requests: 5_000, core: 400, ..Synthetic::default() }.generate();
+        let requests = Synthetic {
+            requests: 5_000,
+            core: 400,
+            ..Synthetic::default()
+        }
+        .generate();
         let lru = LruCurve::new(&requests.keys, requests.unique());
         let belady = Belady::new(&requests.keys, requests.unique());
         let mut broken = Vec::new();
@@ -273,7 +295,12 @@ mod tests {
         assert!(sizes.suggested.adaptive() as f64 >= wanted.floor());
         for target in &sizes.targets {
             if let Some(smallest) = &target.smallest {
-                assert!(smallest.capacity.iter().all(|&capacity| capacity >= smallest.optimum));
+                assert!(
+                    smallest
+                        .capacity
+                        .iter()
+                        .all(|&capacity| capacity >= smallest.optimum)
+                );
             }
         }
     }

@@ -8,6 +8,7 @@ use tenfold::time::{Jitter, ManualClock};
 
 use super::SEED;
 use crate::progress::Progress;
+use crate::standin::Loads as _;
 
 /// Many callers ask at once for a hot key that has just expired, and loading
 /// it takes longer than they take to arrive.
@@ -42,7 +43,9 @@ impl Stampede {
         progress.step();
         let wrong = plain.wrong + coalesced.wrong;
         if wrong > 0 {
-            broken.push(format!("{wrong} callers in the stampede got no fresh value"));
+            broken.push(format!(
+                "{wrong} callers in the stampede got no fresh value"
+            ));
         }
         if coalesced.loads != 1 {
             broken.push(format!(
@@ -51,7 +54,11 @@ impl Stampede {
             ));
         }
         let callers = coalesced.callers;
-        Self { callers, plain: plain.loads, coalesced: coalesced.loads }
+        Self {
+            callers,
+            plain: plain.loads,
+            coalesced: coalesced.loads,
+        }
     }
 }
 
@@ -94,7 +101,9 @@ fn run(
     };
     let caller = || {
         gate.wait();
-        let asked = || drop(asked.fetch_add(1, Ordering::AcqRel));
+        let asked = || {
+            asked.fetch_add(1, Ordering::AcqRel);
+        };
         if ask(&cache, &load, &asked) != FRESH {
             wrong.fetch_add(1, Ordering::Relaxed);
         }
@@ -106,7 +115,11 @@ fn run(
         gate.open(started);
         started
     });
-    Outcome { callers, loads: loads.into_inner(), wrong: wrong.into_inner() }
+    Outcome {
+        callers,
+        loads: loads.into_inner(),
+        wrong: wrong.into_inner(),
+    }
 }
 
 /// Holds callers until it is known how many there are.
@@ -128,7 +141,10 @@ impl Gate {
             match *callers {
                 Some(callers) => return callers,
                 None => {
-                    callers = self.opened.wait(callers).unwrap_or_else(PoisonError::into_inner);
+                    callers = self
+                        .opened
+                        .wait(callers)
+                        .unwrap_or_else(PoisonError::into_inner);
                 }
             }
         }
@@ -148,6 +164,13 @@ mod tests {
         let mut broken = Vec::new();
         let stampede = Stampede::measure(&Progress::silent(), &mut broken);
         assert!(broken.is_empty(), "{broken:?}");
-        assert_eq!(stampede, Stampede { callers: 64, plain: 64, coalesced: 1 });
+        assert_eq!(
+            stampede,
+            Stampede {
+                callers: 64,
+                plain: 64,
+                coalesced: 1
+            }
+        );
     }
 }
