@@ -9,10 +9,13 @@
 
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::budget::{Budget, Cost};
 use super::expiry::{Lifetime, Times};
+use super::learner::Lessons;
+use super::order::Kind;
 use super::removal::{Gone, RemovalCause, Removed};
 use super::shard::{NoRoom, Shard};
 use super::table::{Attributes, Entry, NEVER, Stored};
@@ -49,7 +52,6 @@ pub(super) struct Core<K, V> {
     shard_bits: u32,
     pub(super) hasher: TableHasher,
     pub(super) clock: Clock,
-    policy: Policy,
     budget: Budget,
     /// The bounds, as they are shown to users and held against single entries.
     pub(super) max_entries: AtomicU64,
@@ -91,16 +93,23 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         let per_shard = usize::try_from(bound.entries / shards as u64)
             .unwrap_or(usize::MAX)
             .saturating_add(1);
+        let lessons = Arc::new(Lessons::new());
         // Slots are numbered by 32 bits in every shard.
         let slots = (shards as u64) << 31;
         Self {
-            shards: std::iter::repeat_with(|| Padded(Mutex::new(Shard::new(policy, per_shard))))
-                .take(shards)
+            shards: (0..shards)
+                .map(|shard| {
+                    let kind = Kind {
+                        policy,
+                        lessons: Arc::clone(&lessons),
+                        studies: shard == 0,
+                    };
+                    Padded(Mutex::new(Shard::new(kind, per_shard)))
+                })
                 .collect(),
             shard_bits: shards.ilog2(),
             hasher,
             clock,
-            policy,
             budget: Budget::new(
                 Cost {
                     entries: bound.entries.min(slots),
@@ -374,6 +383,9 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
             && let Some(slot) = self.find_live(&mut shard, hash, &key, &mut removed)
         {
             shard.touch(slot);
+            if self.times.time_to_idle.is_some() {
+                shard.table.set_idle(slot, with.idle);
+            }
             let value = shard
                 .table
                 .entry(slot)
@@ -497,7 +509,7 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         let mut removed = Removed::new();
         for shard in &self.shards {
             let mut shard = shard.0.lock();
-            shard.clear(self.policy, RemovalCause::Explicit, &mut removed);
+            shard.clear(RemovalCause::Explicit, &mut removed);
             let used = shard.used;
             self.budget.give_all_back(&mut shard.held, used);
         }
