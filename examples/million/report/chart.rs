@@ -73,20 +73,29 @@ pub(super) fn hit_ratio(curves: &[Curve], suggested: usize, description: &str) -
 fn label_curves(svg: &mut String, frame: &Frame, curves: &[Curve]) {
     const STEP: f64 = 19.0;
     let Some(first) = curves.first() else { return };
-    let apart = |at: usize| {
-        let heights = || {
-            curves
-                .iter()
-                .filter_map(move |curve| curve.points.get(at))
-                .map(|p| p.1)
-        };
-        heights().fold(0.0, f64::max) - heights().fold(1.0, f64::min)
+    let heights = |at: usize, skip: usize| {
+        let points = curves
+            .iter()
+            .skip(skip)
+            .filter_map(move |curve| curve.points.get(at));
+        let low = points.clone().map(|point| point.1).fold(1.0, f64::min);
+        (low, points.map(|point| point.1).fold(0.0, f64::max))
+    };
+    let needed = STEP * (curves.len() + 1) as f64;
+    let room_below = |at: usize| BOTTOM - frame.y(heights(at, 0).0) - 34.0 >= needed;
+    // The optimum, which comes first, always lies apart: where the policies
+    // do is what matters. A place with room below is preferred to any other.
+    let rank = |at: usize| {
+        let (low, high) = heights(at, 1);
+        (room_below(at), high - low)
     };
     // Labels need room beside the place they speak of.
-    let inner = 1..first.points.len().saturating_sub(2).max(2);
-    let Some(at) = inner.max_by(|&a, &b| apart(a).total_cmp(&apart(b))) else {
-        return;
-    };
+    let inner = 1..first.points.len().saturating_sub(3).max(2);
+    let best = inner.max_by(|&a, &b| {
+        let (a, b) = (rank(a), rank(b));
+        a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+    });
+    let Some(at) = best else { return };
     let mut named: Vec<(&Curve, (f64, f64))> = curves
         .iter()
         .filter_map(|curve| Some((curve, *curve.points.get(at)?)))
@@ -97,20 +106,14 @@ fn label_curves(svg: &mut String, frame: &Frame, curves: &[Curve]) {
     };
 
     let x = frame.x(highest.1.0);
-    let needed = STEP * (named.len() + 1) as f64;
     let (top, bottom) = (frame.y(highest.1.1), frame.y(lowest.1.1));
-    let below = BOTTOM - bottom - 16.0 >= needed;
-    let (start, anchor, column) = if below && x < RIGHT - 210.0 {
-        (bottom + 34.0, "start", x + 44.0)
-    } else if below {
-        // Too near the right edge: the names hang under the curves' left part
-        // only if the curves are high there, which a late spread denies.
-        (bottom + 34.0, "end", x - 14.0)
+    let (start, anchor, column) = if room_below(at) && x < RIGHT - 240.0 {
+        (bottom + 30.0, "start", x + 76.0)
     } else {
         (
             (top - needed - 8.0).max(TOP + 14.0),
             "end",
-            (x - 44.0).max(LEFT + 190.0),
+            (x - 60.0).max(LEFT + 170.0),
         )
     };
     let _ = write!(

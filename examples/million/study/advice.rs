@@ -50,7 +50,7 @@ fn headline(summary: &Summary, sizes: &Sizes) -> String {
         format!(", about {}", bytes(mean * suggested.capacity as f64))
     });
     format!(
-        "Cache {} of your {} keys ({}{memory}): your origin gets {} requests instead of {}, {} less.",
+        "Cache {} of your {} keys ({}{memory}): your origin gets {} requests instead of {}, {} fewer.",
         count(suggested.capacity as u64),
         count(summary.unique as u64),
         percent(suggested.capacity as f64 / summary.unique as f64),
@@ -91,7 +91,7 @@ fn policy(summary: &Summary, sizes: &Sizes) -> String {
     if difference < -0.005 {
         format!(
             "Policy: {best} suits these requests best at that size, {} against {} with the adaptive \
-             default; .policy(..) sets it.",
+             default: set .policy(Policy::{best:?}).",
             percent(ratio(most)),
             percent(ratio(ours)),
         )
