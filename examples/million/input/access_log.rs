@@ -95,6 +95,10 @@ impl Log {
                 return parsed;
             }
         }
+        if find(line, b"] \"").is_some() {
+            // Near enough to the format to say what is wrong.
+            return parse_common(line);
+        }
         Err("expected a line of the Common or Combined Log Format \
              (host - user [01/Aug/1995:00:00:01 -0400] \"GET /path HTTP/1.0\" 200 1234) \
              or a header of tab-separated columns with `time` and `url`")
@@ -104,9 +108,10 @@ impl Log {
         let understood = self.collector.len() as u64 + self.uncacheable;
         self.skipped.judge(understood)?;
         if understood == 0 {
-            return Err(InputError::File(
-                "has no requests: line 1 is missing or blank".into(),
-            ));
+            return Err(InputError::File(match self.format {
+                Some(_) => "has no requests: nothing follows the header in line 1".into(),
+                None => "has no requests: line 1 is missing or blank".into(),
+            }));
         }
         if self.collector.len() == 0 {
             return Err(InputError::File(
@@ -128,6 +133,11 @@ impl Log {
         }
         Ok(self.collector.finish(self.skipped, notes))
     }
+}
+
+/// Whether this first line of a file speaks for an access log.
+pub(super) fn is_log(line: &[u8]) -> bool {
+    parse_common(line).is_ok() || Columns::from_header(line).is_some()
 }
 
 /// What is used of a line.
@@ -202,6 +212,9 @@ struct Columns {
     url: usize,
     time: usize,
     bytes: Option<usize>,
+    /// How many there must be: a line with fewer was cut off, perhaps in the
+    /// middle of a URL.
+    count: usize,
 }
 
 impl Columns {
@@ -212,6 +225,7 @@ impl Columns {
         url: 4,
         time: 2,
         bytes: Some(6),
+        count: 7,
     };
 
     /// Reads a header; `None` if this line is none.
@@ -225,11 +239,15 @@ impl Columns {
             url: place(b"url")?,
             time: place(b"time")?,
             bytes: place(b"bytes"),
+            count: line.split(|&byte| byte == b'\t').count(),
         })
     }
 
     fn parse(self, line: &[u8]) -> Result<Request<'_>, &'static str> {
         let column = |place: usize| line.split(|&byte| byte == b'\t').nth(place);
+        if column(self.count - 1).is_none() {
+            return Err("expected as many tab-separated columns as the header has");
+        }
         let time = column(self.time).ok_or("expected a tab-separated column for the time")?;
         // Fractions of a second are of no use here.
         let whole = time.split(|&byte| byte == b'.').next().unwrap_or(time);
@@ -329,6 +347,14 @@ mod tests {
     }
 
     #[test]
+    fn a_line_cut_off_is_not_taken_for_a_shorter_url() {
+        let text = "time\turl\tbytes\n1\t/a\t5\n2\t/abc\t6\n3\t/ab";
+        let requests = read_all(text).unwrap();
+        assert_eq!(names(&requests), ["/a", "/abc"]);
+        assert_eq!(requests.skipped.first[0].0, 4);
+    }
+
+    #[test]
     fn bad_lines_among_good_ones_are_skipped_and_counted() {
         let cut = &COMMON[..70];
         let long = "x".repeat(100_000);
@@ -350,7 +376,11 @@ mod tests {
         for (text, expected) in [
             (&b""[..], "no requests"),
             (b"\n\n\n", "no requests"),
-            (b"host\ttime\turl\n", "no requests"),
+            (b"host\ttime\turl\n", "nothing follows the header"),
+            (
+                b"h - - [01/Aug/1995:00:00:01 -0400] \"GET /\" 200 99999999999999999999",
+                "line 1: expected a number of bytes",
+            ),
             (b"\x00\xff\xfe\x01garbage\nmore", "line 1: expected"),
             (b"<html>\n<body>\n", "line 1: expected"),
             (b"\x1f\x8b\x08\x00", "gzip"),

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, Read};
 
+use super::access_log::is_log;
 use super::lines::{InputError, Line, Lines, Skipped, excerpt};
 use super::requests::{Collector, Requests};
 
@@ -37,11 +38,7 @@ impl Format {
     /// Tells the format by the end of the file's name, or else by the
     /// beginning of its content.
     fn detect(path: &str, beginning: &[u8]) -> Result<Self, InputError> {
-        let ends_with = |end: &str| {
-            path.len() >= end.len()
-                && path.as_bytes()[path.len() - end.len()..].eq_ignore_ascii_case(end.as_bytes())
-        };
-        if ends_with(".u64") {
+        if ends_with(path, ".u64") {
             return Ok(Self::U64);
         }
         if beginning.starts_with(b"\x1f\x8b") {
@@ -56,7 +53,7 @@ impl Format {
             .split(|&byte| byte == b'\n')
             .next()
             .unwrap_or_default();
-        if first.windows(3).any(|window| window == b"] \"") {
+        if is_log(first.trim_ascii_end()) {
             return Err(InputError::Line {
                 line: 1,
                 reason: "expected a key, found a line of an access log: use --log FILE".into(),
@@ -82,6 +79,7 @@ pub(crate) fn read(
     format: Option<Format>,
     limit: usize,
 ) -> Result<Requests, InputError> {
+    let told = format.is_some() || ends_with(path, ".u64");
     let format = match format {
         Some(format) => format,
         None => Format::detect(path, reader.fill_buf()?)?,
@@ -100,13 +98,29 @@ pub(crate) fn read(
             format.name()
         )));
     }
+    let requests = collector.finish(skipped, Vec::new());
+    let all_differ = requests.len() > 1 && requests.unique() == requests.len();
+    if format == Format::U64 && !told && all_differ {
+        // Nearly any file can be read as numbers; a trace repeats some.
+        return Err(InputError::File(format!(
+            "expected 64-bit keys, of which some repeat, found {} different ones \
+             (--trace-format u64 if that is what it is)",
+            requests.len()
+        )));
+    }
     let mut notes = vec![format!("read as {}", format.name())];
-    if collector.len() >= limit {
+    if requests.len() >= limit {
         notes.push(format!(
             "only the first {limit} requests were read; --limit N reads more"
         ));
     }
-    Ok(collector.finish(skipped, notes))
+    Ok(Requests { notes, ..requests })
+}
+
+fn ends_with(path: &str, end: &str) -> bool {
+    let at = path.len().checked_sub(end.len());
+    at.and_then(|at| path.get(at..))
+        .is_some_and(|last| last.eq_ignore_ascii_case(end))
 }
 
 fn read_numbers(
@@ -268,6 +282,8 @@ mod tests {
                 b"h - - [01/Aug/1995:00:00:01 -0400] \"GET /\" 200 1",
                 "use --log",
             ),
+            ("x", b"host\ttime\turl\n", "use --log"),
+            ("x", b"\x00garbage of 24 bytes....", "some repeat, found 3"),
             ("x", b"\x01\x02\n\x03\x04\n", "line 1: expected a key"),
             ("x", b"\x1f\x8b\x08", "gzip"),
             ("x", b"1 2 3 4\nx\ny\n", "line 2: expected `start count"),

@@ -141,6 +141,16 @@ fn expiry(summary: &Summary, effect: &TimeToLive) -> Option<String> {
 
 fn jitter(cliff: &Cliff) -> String {
     let (without, with) = cliff.peaks();
+    if f64::from(with) > 0.8 * f64::from(without) {
+        return format!(
+            "Jitter of 10 % does not flatten the expiry of these {} keys: {} loads in the worst second \
+             instead of {}, at {} requests a second. Spread them wider, or refresh ahead of time.",
+            count(cliff.entries as u64),
+            count(u64::from(with)),
+            count(u64::from(without)),
+            count(cliff.rate),
+        );
+    }
     format!(
         "Use jitter: after filling the cache at once, the origin sees {} loads in the worst second \
          without it and {} with 10 %, at {} requests a second.",
