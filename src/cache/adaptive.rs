@@ -43,7 +43,8 @@
 use std::sync::Arc;
 
 use super::learner::{AGES, Learner, Lessons, Ranks};
-use super::table::{Table, WAYS};
+use super::table::{self, Bucket, Table, WAYS};
+use super::tags::matches;
 use crate::rng;
 
 /// How many buckets a victim is looked for in.
@@ -52,17 +53,15 @@ const WINDOW: usize = 2;
 /// The studying shard looks at one bucket per so many insertions.
 const STUDY_EVERY: u32 = 4;
 
-/// Uses are counted up to here.
-const MOST_USES: u8 = 4;
-
-/// An order for one shard.
+/// An order for one shard. Marks and stamps of entries lie in the table's
+/// buckets; here is what is kept beside it.
 pub(super) struct Adaptive {
-    /// Per slot: when it was last used, in units of `1 << unit_shift`
-    /// insertions, modulo 2^16.
-    stamps: Box<[[u16; WAYS]]>,
-    ghosts: Box<[[Ghost; WAYS]]>,
+    /// Per bucket: what is remembered of keys that were evicted from it.
+    ghosts: Box<[Ghosts]>,
     /// Insertions so far.
-    now: u32,
+    insertions: u32,
+    /// The same as stamps count it.
+    now: u16,
     scale: Scale,
     /// A copy of what was last taught, to read without a lock.
     ranks: Ranks,
@@ -78,8 +77,8 @@ impl Adaptive {
     pub(super) fn new(lessons: Arc<Lessons>, studies: bool) -> Self {
         let (taught, ranks) = lessons.read();
         Self {
-            stamps: Box::default(),
             ghosts: Box::default(),
+            insertions: 0,
             now: 0,
             scale: Scale::for_entries(1),
             ranks,
@@ -92,36 +91,29 @@ impl Adaptive {
 
     /// A key that is not in the shard is about to be inserted.
     pub(super) fn arriving<K, V>(&mut self, table: &Table<K, V>, hash: u64) {
-        self.now = self.now.wrapping_add(1);
+        self.insertions = self.insertions.wrapping_add(1);
+        self.now = self.scale.stamp(self.insertions);
         self.arriving = Mark::NEW;
         if self.ghosts.is_empty() {
             return;
         }
-        let now = self.now_for_ghosts();
         let ghosts = &mut self.ghosts[table.home(hash)];
-        let print = Ghost::print(hash);
-        let Some(ghost) = ghosts.iter_mut().find(|ghost| ghost.is(print)) else {
+        let Some(past) = ghosts.take(print(hash)) else {
             return;
         };
-        let gone = std::mem::take(ghost);
-        let age = self.scale.ghost_age(gone.stamp(), now);
+        let now = self.scale.ghost_time(self.insertions);
+        let (class, age) = (past.class(), past.age(now, &self.scale));
         if let Some(learner) = &mut self.learner {
-            learner.used(gone.class(), age.bin());
+            learner.used(class, age.bin());
         }
-        // The uses before the eviction count half, this one whole.
-        let uses = match gone.class() / 4 {
-            0 | 1 => 1,
-            2 => 2,
-            _ => 3,
-        };
-        self.arriving = Mark::after_use(uses, age);
+        self.arriving = Mark::returned(class, age);
     }
 
     /// The entry that was announced as arriving lies in this slot.
     pub(super) fn inserted<K, V>(&mut self, table: &mut Table<K, V>, slot: usize) {
         let (bucket, way) = (slot / WAYS, slot % WAYS);
         table.buckets[bucket].marks[way] = self.arriving.0;
-        self.stamps[bucket][way] = self.stamp_now();
+        table.buckets[bucket].stamps[way] = self.now;
         if self.learner.is_some() {
             self.study(table, bucket);
         }
@@ -130,14 +122,11 @@ impl Adaptive {
     /// The entry in this slot was used.
     #[inline]
     pub(super) fn used<K, V>(&mut self, table: &mut Table<K, V>, slot: usize) {
-        let (bucket, way) = (slot / WAYS, slot % WAYS);
-        let now = self.stamp_now();
-        let stamp = &mut self.stamps[bucket][way];
-        let age = self.scale.age(*stamp, now);
-        *stamp = now;
-        let mark = &mut table.buckets[bucket].marks[way];
-        let before = Mark(*mark);
-        *mark = Mark::after_use((before.uses() + 1).min(MOST_USES), age).0;
+        let (bucket, way) = (&mut table.buckets[slot / WAYS], slot % WAYS);
+        let age = self.scale.age(self.now.wrapping_sub(bucket.stamps[way]));
+        bucket.stamps[way] = self.now;
+        let before = Mark(bucket.marks[way]);
+        bucket.marks[way] = before.used_again(age).0;
         if let Some(learner) = &mut self.learner {
             learner.used(before.class(), age.bin());
         }
@@ -148,132 +137,127 @@ impl Adaptive {
         if let Some((taught, ranks)) = self.lessons.read_newer(self.taught) {
             (self.taught, self.ranks) = (taught, ranks);
         }
-        let now = self.stamp_now();
-        let mut least = Candidate::NONE;
+        let (mut least, mut at) = (NO_RANK, None);
         let mut bucket = home;
         // A window without an entry is moved along.
         for looked_at in 0..table.buckets.len() {
-            if looked_at >= WINDOW && least != Candidate::NONE {
+            if looked_at >= WINDOW && at.is_some() {
                 break;
             }
-            let taken = table.taken(bucket);
-            let (bins, ages) = self.scale.ages(&self.stamps[bucket], now);
-            let marks = &table.buckets[bucket].marks;
-            for way in 0..WAYS {
-                let rank = self.ranks.of(Mark(marks[way]).class(), bins[way]);
-                let candidate = Candidate::new(rank, ages[way], bucket, way);
-                if candidate < least && taken >> way & 1 == 1 {
-                    least = candidate;
-                }
+            let ranks = self.ranks_in(&table.buckets[bucket]);
+            let (rank, way) = lowest(&ranks);
+            if rank < least {
+                (least, at) = (rank, Some(bucket * WAYS + way));
             }
             bucket = table.after(bucket);
         }
-        let slot = least.slot()?;
+        let slot = at?;
         if let Some(learner) = &mut self.learner {
-            let (bucket, way) = (slot / WAYS, slot % WAYS);
-            let age = self.scale.age(self.stamps[bucket][way], now);
-            learner.evicted(Mark(table.buckets[bucket].marks[way]).class(), age.bin());
+            let (bucket, way) = (&table.buckets[slot / WAYS], slot % WAYS);
+            let age = self.scale.age(self.now.wrapping_sub(bucket.stamps[way]));
+            learner.evicted(Mark(bucket.marks[way]).class(), age.bin());
         }
         Some(slot)
     }
 
     /// The entry in this slot, whose key has this hash, is being evicted.
     pub(super) fn evicted<K, V>(&mut self, table: &Table<K, V>, hash: u64, slot: usize) {
-        let (bucket, way) = (slot / WAYS, slot % WAYS);
-        let age = self.scale.age(self.stamps[bucket][way], self.stamp_now());
-        let class = Mark(table.buckets[bucket].marks[way]).class();
-        let now = self.now_for_ghosts();
-        let ghost = Ghost::new(hash, class, self.scale.ghost_stamp(age, now));
+        let (bucket, way) = (&table.buckets[slot / WAYS], slot % WAYS);
+        let class = Mark(bucket.marks[way]).class();
+        let age = self.now.wrapping_sub(bucket.stamps[way]) >> GHOST_SHIFT;
+        let now = self.scale.ghost_time(self.insertions);
+        let past = Past::new(class, now.wrapping_sub(age.min(Past::STAMPS)));
         let ghosts = &mut self.ghosts[table.home(hash)];
-        let place = match ghosts.iter().position(|ghost| *ghost == Ghost::NONE) {
-            Some(free) => free,
-            None => least_ghost(ghosts, &self.scale, &self.ranks, now),
-        };
-        ghosts[place] = ghost;
+        let (_, place) = lowest(&ghosts.ranks(&self.ranks, now, &self.scale));
+        ghosts.prints[place] = print(hash);
+        ghosts.pasts[place] = past;
     }
 
-    /// Follows a rebuilt table, in which `moved[old]` is an entry's new slot.
-    /// The ghosts are left behind: their homes are not known.
-    pub(super) fn follow<K, V>(&mut self, moved: &[u32], table: &Table<K, V>) {
-        let scale = Scale::for_entries(super::table::room(table.buckets.len()));
-        let now = self.stamp_now();
-        let now_then = scale.stamp(self.now);
-        let mut stamps = vec![[now_then; WAYS]; table.buckets.len()].into_boxed_slice();
-        for (old, &new) in moved.iter().enumerate() {
-            if new != u32::MAX {
-                let age = now.wrapping_sub(self.stamps[old / WAYS][old % WAYS]);
-                let age = u32::from(age) << self.scale.unit_shift >> scale.unit_shift;
-                // Less than half the range, so that it stays an age.
-                let age = age.min(1 << 15) as u16;
-                stamps[new as usize / WAYS][new as usize % WAYS] = now_then.wrapping_sub(age);
-            }
+    /// Follows a table that has been rebuilt. The ghosts are left behind: their
+    /// homes are not known.
+    pub(super) fn follow<K, V>(&mut self, table: &mut Table<K, V>) {
+        let entries = table::room(table.buckets.len());
+        let scale = Scale::for_entries(entries);
+        let now = scale.stamp(self.insertions);
+        for stamp in table.buckets.iter_mut().flat_map(|b| &mut b.stamps) {
+            let age = u32::from(self.now.wrapping_sub(*stamp));
+            let age = age << self.scale.unit_shift >> scale.unit_shift;
+            *stamp = now.wrapping_sub(age.min(u32::from(OLDEST)) as u16);
         }
-        self.stamps = stamps;
-        self.ghosts = vec![[Ghost::NONE; WAYS]; table.buckets.len()].into();
+        self.now = now;
         self.scale = scale;
+        self.ghosts = vec![Ghosts::NONE; table.buckets.len()].into();
         if let Some(learner) = &mut self.learner {
-            learner.serve(super::table::room(table.buckets.len()));
+            learner.serve(entries);
         }
+    }
+
+    /// The rank of every slot of a bucket. Written as loops over whole arrays,
+    /// which the compiler turns into arithmetic on several slots at once; only
+    /// the look-up of the ranks is one by one.
+    #[inline]
+    fn ranks_in(&self, bucket: &Bucket) -> [u8; WAYS] {
+        let mut places = [0u16; WAYS];
+        for (way, place) in places.iter_mut().enumerate() {
+            let age = self.scale.age(self.now.wrapping_sub(bucket.stamps[way]));
+            *place = Ranks::place(bucket.marks[way], age.bin());
+        }
+        let mut ranks = self.ranks.at(&places);
+        for (rank, empty) in ranks.iter_mut().zip(bucket.is_empty()) {
+            *rank |= if empty { NO_RANK } else { 0 };
+        }
+        ranks
     }
 
     /// Looks at one bucket now and then: what is there, and how old it is.
-    fn study<K, V>(&mut self, table: &Table<K, V>, bucket: usize) {
+    fn study<K, V>(&mut self, table: &mut Table<K, V>, at: usize) {
         let Some(learner) = &mut self.learner else {
             return;
         };
-        if self.now.is_multiple_of(STUDY_EVERY) {
-            let now = self.scale.stamp(self.now);
-            let ghost_now = self.scale.ghost_time(self.now);
-            let weight = STUDY_EVERY as f32 * table.buckets.len() as f32 / self.scale.entries;
-            let taken = table.taken(bucket);
-            let (bins, ages) = self.scale.ages(&self.stamps[bucket], now);
-            for way in 0..WAYS {
-                if taken >> way & 1 == 1 {
-                    let class = Mark(table.buckets[bucket].marks[way]).class();
-                    learner.saw(class, bins[way], weight);
-                    if ages[way] > 1 << 15 {
-                        // Keeps an age from wrapping round to zero.
-                        self.stamps[bucket][way] = now.wrapping_sub(1 << 15);
-                    }
+        if self.insertions.is_multiple_of(STUDY_EVERY) {
+            let ghost_now = self.scale.ghost_time(self.insertions);
+            let waiting = STUDY_EVERY as f32 * table.buckets.len() as f32 / self.scale.entries;
+            let bucket = &mut table.buckets[at];
+            for (way, empty) in bucket.is_empty().into_iter().enumerate() {
+                if empty {
+                    continue;
+                }
+                let age = self.now.wrapping_sub(bucket.stamps[way]);
+                let class = Mark(bucket.marks[way]).class();
+                learner.saw(class, self.scale.age(age).bin(), waiting);
+                if age > OLDEST {
+                    // Keeps the age from wrapping round to zero.
+                    bucket.stamps[way] = self.now.wrapping_sub(OLDEST);
                 }
             }
-            for ghost in &self.ghosts[bucket] {
-                if *ghost != Ghost::NONE {
-                    let age = self.scale.ghost_age(ghost.stamp(), ghost_now);
-                    learner.saw(ghost.class(), age.bin(), weight);
-                }
+            for (past, _) in self.ghosts[at].iter() {
+                let age = past.age(ghost_now, &self.scale);
+                learner.saw(past.class(), age.bin(), waiting);
             }
         }
         if let Some(ranks) = learner.inserted() {
             self.lessons.teach(ranks);
         }
     }
-
-    #[inline]
-    fn stamp_now(&self) -> u16 {
-        self.scale.stamp(self.now)
-    }
-
-    fn now_for_ghosts(&self) -> u16 {
-        self.scale.ghost_time(self.now)
-    }
 }
 
-/// The ghost that is worth least; among equals the oldest.
-fn least_ghost(ghosts: &[Ghost; WAYS], scale: &Scale, ranks: &Ranks, now: u16) -> usize {
-    let mut least = (u8::MAX, 0, 0);
-    for (place, ghost) in ghosts.iter().enumerate() {
-        let age = now.wrapping_sub(ghost.stamp()) & Ghost::STAMPS;
-        let rank = ranks.of(ghost.class(), scale.ghost_age(ghost.stamp(), now).bin());
-        if (rank, u16::MAX - age, place) <= (least.0, least.1, place) {
-            least = (rank, u16::MAX - age, place);
-        }
-    }
-    least.2
+/// Above every rank: nobody is there.
+const NO_RANK: u8 = u8::MAX;
+
+/// No entry is taken to be older than this many stamps, half their range and
+/// at least 16 turnovers of the shard.
+const OLDEST: u16 = 1 << 15;
+
+/// The lowest rank and the first place that has it.
+#[inline]
+fn lowest(ranks: &[u8; WAYS]) -> (u8, usize) {
+    let lowest = ranks.iter().fold(NO_RANK, |least, &rank| least.min(rank));
+    (lowest, matches(ranks, lowest).trailing_zeros() as usize)
 }
 
 /// What is remembered of an entry's past: uses in the upper half of a byte,
-/// class in the lower.
+/// class in the lower. The class is the frequency in four steps and, in four
+/// steps too, how long the last use took to come.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Mark(u8);
 
@@ -281,69 +265,74 @@ impl Mark {
     /// Never used before, as far as anyone remembers.
     const NEW: Self = Self(3);
 
-    /// The past of an entry used so often, the last time at this age.
+    /// The mark of an entry with this many uses, without the last step.
+    const WITH_USES: [u8; 5] = [
+        0,
+        1 << 4 | 1 << 2,
+        2 << 4 | 2 << 2,
+        3 << 4 | 2 << 2,
+        4 << 4 | 3 << 2,
+    ];
+
+    /// One more use, at this age; uses are counted to four.
     #[inline]
-    fn after_use(uses: u8, age: Age) -> Self {
-        let frequency = match uses {
-            0 | 1 => uses,
-            2 | 3 => 2,
-            _ => 3,
+    fn used_again(self, age: Age) -> Self {
+        const AFTER: [u8; 8] = {
+            let with = Mark::WITH_USES;
+            [
+                with[1], with[2], with[3], with[4], with[4], with[4], with[4], with[4],
+            ]
         };
-        Self(uses << 4 | frequency << 2 | age.quarter())
+        Self(AFTER[usize::from(self.0 >> 4 & 7)] | age.step())
     }
 
-    #[inline]
-    fn uses(self) -> u8 {
-        self.0 >> 4
+    /// A key that had been evicted from this class is back: the uses before
+    /// count half, this one whole.
+    fn returned(class: u8, age: Age) -> Self {
+        let uses = [1, 1, 2, 3][usize::from(class >> 2 & 3)];
+        Self(Self::WITH_USES[uses] | age.step())
     }
 
-    /// Frequency in two steps of bits, and how long the last use took to come.
     #[inline]
     fn class(self) -> u8 {
         self.0 & 15
     }
 }
 
-/// An age in 128ths of the time in which the shard's whole content is inserted
-/// anew, plus one.
+/// An age in 128ths of a turnover, the time in which as many entries are
+/// inserted as the shard holds; plus one.
 #[derive(Clone, Copy)]
-struct Age(u32);
+struct Age(f32);
 
 impl Age {
-    /// Half octaves: 0, 1, 2, 3, 4–5, 6–7, 8–11, …
+    /// Half octaves: the exponent and the first bit of the fraction, as a float
+    /// has them.
     #[inline]
     fn bin(self) -> u8 {
-        bin(self.0)
+        // At least 1.0 and at most 2^24, so this fits 16 signed bits, whose
+        // minimum every processor has an instruction for.
+        let bin = (self.0.to_bits() >> 22) as i16 - (127 << 1);
+        bin.min(AGES as i16 - 1) as u8
     }
 
-    /// Short, medium, long, or longer than anyone waits.
+    /// Up to an eighth, a half, one and a half of a turnover, or longer.
     #[inline]
-    fn quarter(self) -> u8 {
-        let age = self.0 - 1;
-        u8::from(age >= 16) + u8::from(age >= 64) + u8::from(age >= 192)
+    fn step(self) -> u8 {
+        u8::from(self.0 >= 17.0) + u8::from(self.0 >= 65.0) + u8::from(self.0 >= 193.0)
     }
 }
 
-/// The exponent and the first bit of the fraction, as a float has them.
-#[inline]
-fn bin(age: u32) -> u8 {
-    // Ages are below 2^23, so the conversion is exact; bins are few.
-    let bin = ((age as f32).to_bits() >> 22) - (127 << 1);
-    bin.min(AGES as u32 - 1) as u8
-}
-
-/// How ages of a shard of this size are counted.
+/// How a shard of some size counts time.
 #[derive(Clone, Copy)]
 struct Scale {
     /// Entries the shard holds when full.
     entries: f32,
     /// A stamp counts `1 << unit_shift` insertions: between a 1024th and a
-    /// 2048th of the entries.
+    /// 2048th of a turnover.
     unit_shift: u32,
-    /// 128 / entries, in units of stamps and 2^-16.
-    factor: u32,
-    /// The same for ghosts, whose unit is 8 times as large.
-    ghost_factor: u32,
+    /// 128ths of a turnover in a unit of stamps, and in one of ghosts.
+    per_unit: f32,
+    per_ghost_unit: f32,
 }
 
 /// A ghost's unit of time is `1 << GHOST_SHIFT` stamps.
@@ -351,111 +340,106 @@ const GHOST_SHIFT: u32 = 3;
 
 impl Scale {
     fn for_entries(entries: usize) -> Self {
-        let entries = entries.clamp(1, 1 << 31) as u64;
+        let entries = entries.max(1);
         let unit_shift = (entries / 1024).max(1).ilog2();
-        let factor = ((128 << 16) << unit_shift) / entries;
+        let per_unit = 128.0 * (1u64 << unit_shift) as f32 / entries as f32;
         Self {
             entries: entries as f32,
             unit_shift,
-            // At most 128 << 16.
-            factor: factor as u32,
-            ghost_factor: (factor as u32) << GHOST_SHIFT,
+            per_unit,
+            per_ghost_unit: per_unit * (1 << GHOST_SHIFT) as f32,
         }
     }
 
     #[inline]
-    fn stamp(&self, now: u32) -> u16 {
-        (now >> self.unit_shift) as u16
+    fn stamp(&self, insertions: u32) -> u16 {
+        (insertions >> self.unit_shift) as u16
     }
 
     #[inline]
-    fn age(&self, stamp: u16, now: u16) -> Age {
-        let age = u64::from(now.wrapping_sub(stamp)) * u64::from(self.factor);
-        Age((age >> 16) as u32 + 1)
+    fn age(&self, stamps: u16) -> Age {
+        Age(f32::from(stamps) * self.per_unit + 1.0)
     }
 
-    /// The bins and the ages of a whole bucket: arithmetic that a compiler can
-    /// do for several slots at once.
-    #[inline]
-    fn ages(&self, stamps: &[u16; WAYS], now: u16) -> ([u8; WAYS], [u16; WAYS]) {
-        let ages = stamps.map(|stamp| now.wrapping_sub(stamp));
-        // A float holds the product to 24 bits, which is more than a bin needs.
-        let factor = self.factor as f32 / 65536.0;
-        let bins = ages.map(|age| {
-            let age = f32::from(age) * factor + 1.0;
-            (age.to_bits() >> 22)
-                .wrapping_sub(127 << 1)
-                .min(AGES as u32 - 1) as u8
-        });
-        (bins, ages)
-    }
-
-    #[inline]
-    fn ghost_time(&self, now: u32) -> u16 {
-        (now >> (self.unit_shift + GHOST_SHIFT)) as u16 & Ghost::STAMPS
-    }
-
-    /// The stamp of a ghost whose entry was last used so long ago.
-    fn ghost_stamp(&self, age: Age, now: u16) -> u16 {
-        let units = u64::from(age.0 - 1) * (1 << 16) / u64::from(self.ghost_factor.max(1));
-        now.wrapping_sub(units.min(Ghost::STAMPS.into()) as u16) & Ghost::STAMPS
-    }
-
-    fn ghost_age(&self, stamp: u16, now: u16) -> Age {
-        let age = now.wrapping_sub(stamp) & Ghost::STAMPS;
-        let age = u64::from(age) * u64::from(self.ghost_factor);
-        Age((age >> 16) as u32 + 1)
+    fn ghost_time(&self, insertions: u32) -> u16 {
+        (insertions >> (self.unit_shift + GHOST_SHIFT)) as u16 & Past::STAMPS
     }
 }
 
-/// What is kept of an evicted entry: 16 bits of its key's hash, 4 of class, 12
-/// of stamp.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
-struct Ghost(u32);
+/// What is kept of the entries that were evicted from a bucket: 4 bytes each.
+#[derive(Clone, Copy)]
+#[repr(align(128))]
+struct Ghosts {
+    /// 16 bits of the key's hash; zero: there is no ghost.
+    prints: [u16; WAYS],
+    pasts: [Past; WAYS],
+}
 
-impl Ghost {
-    const NONE: Self = Self(0);
+/// The class an entry had, and when it was last used, in 12 bits.
+#[derive(Clone, Copy)]
+struct Past(u16);
 
+/// A key as its ghost knows it. Never zero; mixed, since the bits of the hash
+/// have chosen shard and bucket already.
+fn print(hash: u64) -> u16 {
+    (rng::mix(hash) >> 48) as u16 | 1
+}
+
+impl Ghosts {
+    const NONE: Self = Self {
+        prints: [0; WAYS],
+        pasts: [Past(0); WAYS],
+    };
+
+    /// Takes a key's ghost away, if it has one.
+    fn take(&mut self, print: u16) -> Option<Past> {
+        // Most keys have none; asking for any first is a loop without branches.
+        let any = self.prints.iter().fold(false, |any, &p| any | (p == print));
+        if !any {
+            return None;
+        }
+        let place = self.prints.iter().position(|&p| p == print)?;
+        self.prints[place] = 0;
+        Some(self.pasts[place])
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (Past, u16)> {
+        let places = self.pasts.into_iter().zip(self.prints);
+        places.filter(|&(_, print)| print != 0)
+    }
+
+    /// The rank of every ghost; free places come first. In arithmetic on
+    /// several at once, as for the slots.
+    #[inline]
+    fn ranks(&self, ranks: &Ranks, now: u16, scale: &Scale) -> [u8; WAYS] {
+        let mut places = [0u16; WAYS];
+        for (place, past) in places.iter_mut().zip(&self.pasts) {
+            *place = Ranks::place(past.class(), past.age(now, scale).bin());
+        }
+        let mut ranks = ranks.at(&places);
+        for (rank, &print) in ranks.iter_mut().zip(&self.prints) {
+            *rank = if print == 0 { 0 } else { *rank };
+        }
+        ranks
+    }
+}
+
+impl Past {
     /// The range of stamps; a mask too.
     const STAMPS: u16 = 0xfff;
 
-    fn new(hash: u64, class: u8, stamp: u16) -> Self {
-        Self(u32::from(Self::print(hash)) | u32::from(class) << 16 | u32::from(stamp) << 20)
+    fn new(class: u8, stamp: u16) -> Self {
+        Self(u16::from(class) << 12 | stamp & Self::STAMPS)
     }
-
-    /// Never zero, so that no ghost equals `NONE`; mixed, since the bits of the
-    /// hash have chosen shard and bucket already.
-    fn print(hash: u64) -> u16 {
-        (rng::mix(hash) >> 48) as u16 | 1
-    }
-
-    fn is(self, print: u16) -> bool {
-        self.0 as u16 == print
-    }
-
-    fn class(self) -> u8 {
-        (self.0 >> 16) as u8 & 15
-    }
-
-    fn stamp(self) -> u16 {
-        (self.0 >> 20) as u16
-    }
-}
-
-/// A slot in the order of eviction: rank, then age (older first), then place.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Candidate(u64);
-
-impl Candidate {
-    const NONE: Self = Self(u64::MAX);
 
     #[inline]
-    fn new(rank: u8, age: u16, bucket: usize, way: usize) -> Self {
-        let place = (bucket * WAYS + way) as u32;
-        Self(u64::from(rank) << 48 | u64::from(u16::MAX - age) << 32 | u64::from(place))
+    fn class(self) -> u8 {
+        (self.0 >> 12) as u8
     }
 
-    fn slot(self) -> Option<usize> {
-        (self != Self::NONE).then_some(self.0 as u32 as usize)
+    #[inline]
+    fn age(self, now: u16, scale: &Scale) -> Age {
+        let age = now.wrapping_sub(self.0) & Self::STAMPS;
+        Age(f32::from(age) * scale.per_ghost_unit + 1.0)
     }
 }

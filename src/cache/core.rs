@@ -57,6 +57,9 @@ pub(super) struct Core<K, V> {
     pub(super) max_entries: AtomicU64,
     pub(super) max_weight: AtomicU64,
     pub(super) times: Times,
+    /// Whether every entry weighs 1 and lives for ever unless a call says
+    /// otherwise.
+    is_plain: bool,
     pub(super) hooks: Hooks<K, V>,
     pub(super) refused: AtomicU64,
     pub(super) loads: Counters<4>,
@@ -119,6 +122,10 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
             ),
             max_entries: AtomicU64::new(bound.entries),
             max_weight: AtomicU64::new(bound.weight),
+            is_plain: hooks.weigher.is_none()
+                && hooks.expiry.is_none()
+                && times.time_to_live.is_none()
+                && times.time_to_idle.is_none(),
             times,
             hooks,
             refused: AtomicU64::new(0),
@@ -299,6 +306,9 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         value: &V,
         lifetime: Lifetime,
     ) -> Attributes {
+        if self.is_plain && matches!(lifetime, Lifetime::Default | Lifetime::Loaded) {
+            return Attributes::PLAIN;
+        }
         let weight = match &self.hooks.weigher {
             Some(weigher) => weigher(key, value).max(1),
             None => 1,

@@ -56,10 +56,22 @@ type Lanes = [f32; CLASSES];
 pub(super) struct Ranks(Box<[u8; CLASSES * ROW]>);
 
 impl Ranks {
+    /// Where the rank of a class (the lower half of a byte) and a bin of age
+    /// stands.
     #[inline]
-    pub(super) fn of(&self, class: u8, age: u8) -> u8 {
-        // The masks tell the compiler that the index is in range.
-        self.0[usize::from(class & 15) * ROW + usize::from(age & 31)]
+    pub(super) fn place(class: u8, age: u8) -> u16 {
+        u16::from(class & 15) << 5 | u16::from(age & 31)
+    }
+
+    /// The ranks at these places.
+    #[inline]
+    pub(super) fn at<const N: usize>(&self, places: &[u16; N]) -> [u8; N] {
+        let mut ranks = [0; N];
+        for (rank, &place) in ranks.iter_mut().zip(places) {
+            // The mask tells the compiler that the place is in range.
+            *rank = self.0[usize::from(place) & (CLASSES * ROW - 1)];
+        }
+        ranks
     }
 }
 
@@ -181,8 +193,10 @@ impl Learner {
             }
             self.worth[from] = best;
             for c in 0..CLASSES {
-                // An eighth of an octave a step; a worth of one in the middle.
-                ranks[c * ROW + from] = (best[c].max(1e-9).log2() * 8.0 + 128.0) as u8;
+                // An eighth of an octave a step, a worth of one in the middle;
+                // the highest byte means that nobody is there.
+                let rank = best[c].max(1e-9).log2() * 8.0 + 128.0;
+                ranks[c * ROW + from] = rank.clamp(0.0, 254.0) as u8;
             }
         }
         Ranks(ranks)
@@ -258,13 +272,11 @@ fn start_of(age: usize) -> f32 {
 }
 
 fn width_of(age: usize) -> f32 {
-    match age {
-        0 => 1.0 / 256.0,
-        // Ages of one unit fall into bin 2; bin 1 is empty but must not be
-        // without width.
-        1 => 1e-3,
-        age if age == AGES - 1 => 1e6,
-        age => start_of(age + 1) - start_of(age),
+    if age == AGES - 1 {
+        // It has no end.
+        1e6
+    } else {
+        start_of(age + 1) - start_of(age)
     }
 }
 

@@ -96,11 +96,11 @@ impl Order {
     }
 
     /// Follows a rebuilt table, in which `moved[old]` is an entry's new slot.
-    pub(super) fn follow<K, V>(&mut self, moved: &[u32], table: &Table<K, V>) {
+    pub(super) fn follow<K, V>(&mut self, moved: &[u32], table: &mut Table<K, V>) {
         match self {
             Self::Fifo(queue) | Self::Lru(queue) => queue.follow(moved, table.slot_count()),
             Self::Lfu(frequencies) => frequencies.follow(moved, table.slot_count()),
-            Self::Adaptive(adaptive) => adaptive.follow(moved, table),
+            Self::Adaptive(adaptive) => adaptive.follow(table),
         }
     }
 }

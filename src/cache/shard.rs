@@ -252,6 +252,6 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         let moved = self
             .table
             .rebuild(wanted.max(needed), |key| hasher.hash_one(key));
-        self.order.follow(&moved, &self.table);
+        self.order.follow(&moved, &mut self.table);
     }
 }
