@@ -96,14 +96,17 @@ impl Progress {
                     .checked_div(state.total)
                     .unwrap_or(0)
                     .min(WIDTH);
-                write(&format!(
-                    "\r\x1b[2K{elapsed:5.1} s [{}{}] {} {}/{}",
+                let line = format!(
+                    "{elapsed:5.1} s [{}{}] {}/{} {}",
                     "=".repeat(filled),
                     " ".repeat(WIDTH - filled),
-                    state.stage,
                     state.done,
                     state.total,
-                ));
+                    state.stage,
+                );
+                // A line that wraps could not be cleared.
+                let line: String = line.chars().take(79).collect();
+                write(&format!("\r\x1b[2K{line}"));
             }
         }
     }

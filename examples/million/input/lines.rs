@@ -166,7 +166,9 @@ pub(crate) fn excerpt(line: &[u8]) -> String {
 pub(crate) fn visible(c: char) -> char {
     let turns =
         matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if c.is_control() || turns {
+    if c == '\t' {
+        ' '
+    } else if c.is_control() || turns {
         '\u{fffd}'
     } else {
         c

@@ -4,6 +4,7 @@ use tenfold::rng::Rng;
 
 use super::Skipped;
 use super::requests::{Collector, Requests};
+use crate::show::count;
 
 /// A day of made-up traffic with the habits of a real site's log: few pages
 /// asked for all the time, many asked for once, a busy evening, and news that
@@ -53,9 +54,9 @@ impl fmt::Display for Synthetic {
             "{} requests in 24 h, Zipf alpha {} over {} pages, {:.0} % of the keys asked for once, \
              day and night ±{:.0} %, {:.0} % of the pages change places every hour, flash crowd at \
              20:30: {:.0} % of the day's requests in 15 minutes on {CROWD_PAGES} new pages, seed {}",
-            self.requests,
+            count(self.requests as u64),
             self.alpha,
-            self.core,
+            count(self.core as u64),
             self.one_hit_keys * 100.0,
             self.swing * 100.0,
             self.drift * 100.0,

@@ -18,10 +18,12 @@ impl Advice {
         stampede: &Stampede,
     ) -> Self {
         let mut points = Vec::new();
-        points.extend(room(summary, sizes));
-        points.push(policy(summary, sizes));
-        points.extend(expiry(summary, time_to_live));
-        points.push(jitter(cliff));
+        if saved(summary, sizes) >= WORTHWHILE {
+            points.push(room(summary, sizes));
+            points.push(policy(summary, sizes));
+            points.extend(expiry(summary, time_to_live));
+        }
+        points.extend(jitter(cliff));
         points.push(format!(
             "Load through get_with: {} callers at once for one expired key made {} instead of {}.",
             stampede.callers,
@@ -37,7 +39,7 @@ impl Advice {
 
 fn headline(summary: &Summary, sizes: &Sizes) -> String {
     let suggested = &sizes.suggested;
-    let saved = suggested.adaptive() as f64 / summary.requests as f64;
+    let saved = saved(summary, sizes);
     if saved < WORTHWHILE {
         return format!(
             "A cache is of little use here: {} of the requests are the first for their key, and \
@@ -60,21 +62,23 @@ fn headline(summary: &Summary, sizes: &Sizes) -> String {
     )
 }
 
+/// The share of the requests that the suggested cache answers.
+fn saved(summary: &Summary, sizes: &Sizes) -> f64 {
+    sizes.suggested.adaptive() as f64 / summary.requests as f64
+}
+
 /// What more room would buy.
-fn room(summary: &Summary, sizes: &Sizes) -> Option<String> {
+fn room(summary: &Summary, sizes: &Sizes) -> String {
     let everything = summary.requests - summary.unique as u64;
-    if everything == 0 {
-        return None;
-    }
     let more = everything.saturating_sub(sizes.suggested.adaptive()) as f64;
-    Some(format!(
+    format!(
         "That is {} of what a cache without limit would save. Room for all {} keys would add {} of the \
          requests; the remaining {} are the first for their key, which no cache can answer.",
         percent(NEARLY_ALL),
         count(summary.unique as u64),
         points(more / summary.requests as f64),
         percent(summary.first_requests()),
-    ))
+    )
 }
 
 fn policy(summary: &Summary, sizes: &Sizes) -> String {
@@ -139,25 +143,29 @@ fn expiry(summary: &Summary, effect: &TimeToLive) -> Option<String> {
     }
 }
 
-fn jitter(cliff: &Cliff) -> String {
+fn jitter(cliff: &Cliff) -> Option<String> {
     let (without, with) = cliff.peaks();
+    if without < 10 {
+        // No origin stumbles over that.
+        return None;
+    }
     if f64::from(with) > 0.8 * f64::from(without) {
-        return format!(
+        return Some(format!(
             "Jitter of 10 % does not flatten the expiry of these {} keys: {} loads in the worst second \
              instead of {}, at {} requests a second. Spread them wider, or refresh ahead of time.",
             count(cliff.entries as u64),
             count(u64::from(with)),
             count(u64::from(without)),
             count(cliff.rate),
-        );
+        ));
     }
-    format!(
+    Some(format!(
         "Use jitter: after filling the cache at once, the origin sees {} loads in the worst second \
          without it and {} with 10 %, at {} requests a second.",
         count(u64::from(without)),
         count(u64::from(with)),
         count(cliff.rate),
-    )
+    ))
 }
 
 fn loads(loads: u64) -> String {

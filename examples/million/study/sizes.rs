@@ -279,6 +279,35 @@ mod tests {
     }
 
     #[test]
+    fn a_cache_that_breaks_its_word_is_found_out() {
+        let keys = [0, 1, 0, 1, 2, 0];
+        let lru = LruCurve::new(&keys, 3);
+        let belady = Belady::new(&keys, 3);
+        let lab = Lab {
+            keys: &keys,
+            unique: 3,
+            belady: &belady,
+            lru: &lru,
+        };
+        let found = |hits| {
+            let mut broken = Vec::new();
+            lab.check(
+                &Row {
+                    capacity: 2,
+                    optimum: 3,
+                    hits,
+                },
+                &mut broken,
+            );
+            broken.len()
+        };
+        assert_eq!(found([3, 2, 3, 2]), 0, "as it should be");
+        assert_eq!(found([4, 2, 3, 2]), 1, "better than the optimum");
+        assert_eq!(found([3, 3, 3, 2]), 1, "lru is not lru");
+        assert_eq!(found([3, 2, 3, 3]), 1, "fifo is not fifo");
+    }
+
+    #[test]
     fn a_small_day_holds_every_invariant() {
         let requests = Synthetic {
             requests: 5_000,
