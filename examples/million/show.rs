@@ -15,10 +15,10 @@ pub(crate) fn count(number: u64) -> String {
     shown
 }
 
-/// `0.4567` as `45.7 %`; more digits for what would show as nothing.
+/// `0.4567` as `45.7 %`; more digits below one.
 pub(crate) fn percent(share: f64) -> String {
     let percent = share * 100.0;
-    if percent > 0.0 && percent < 0.1 {
+    if percent > 0.0 && percent < 1.0 {
         format!("{percent:.2}\u{a0}%")
     } else {
         format!("{percent:.1}\u{a0}%")
