@@ -2,6 +2,13 @@
 //! place: under `--cfg tenfold_shuttle` every lock, atomic and parked thread
 //! below is shuttle's, and its scheduler explores the interleavings.
 
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "the cache's loads are its first user, and pass the error on"
+)]
+pub(crate) mod flight;
+
 #[cfg(not(tenfold_shuttle))]
 pub(crate) use parking_lot::{Mutex, MutexGuard};
 
@@ -10,7 +17,9 @@ pub(crate) use checked::{Mutex, MutexGuard};
 
 pub(crate) mod atomic {
     #[cfg(tenfold_shuttle)]
-    pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use shuttle::sync::atomic::{
+        AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering,
+    };
     #[cfg(not(tenfold_shuttle))]
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 }
@@ -18,8 +27,12 @@ pub(crate) mod atomic {
 pub(crate) mod thread {
     #[cfg(tenfold_shuttle)]
     pub(crate) use shuttle::thread::{Thread, ThreadId, current, park};
+    #[cfg(tenfold_shuttle)]
+    pub(crate) use shuttle::thread_local;
     #[cfg(not(tenfold_shuttle))]
     pub(crate) use std::thread::{Thread, ThreadId, current, park};
+    #[cfg(not(tenfold_shuttle))]
+    pub(crate) use std::thread_local;
 }
 
 /// Shuttle's mutex with parking_lot's face (no poisoning).
@@ -36,7 +49,9 @@ mod checked {
         }
 
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+            self.0
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
         }
 
         pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
