@@ -86,5 +86,7 @@ pub(crate) use table::{Abandoned, Caller, Flights, Landing, Start, Ticket};
 
 #[cfg(all(test, tenfold_shuttle))]
 mod models;
+#[cfg(test)]
+mod store;
 #[cfg(all(test, not(tenfold_shuttle)))]
 mod tests;

@@ -1,10 +1,9 @@
-//! The heart behind the smallest owner: a map and a table under one mutex.
+//! What callers of one key can rely on, driven by hand: no test waits for time.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::{pending, ready};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
@@ -12,6 +11,7 @@ use std::sync::{Arc, Barrier};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
+use super::store::{Shop, Store, UNSTORABLE, quiet_panic};
 use super::*;
 use crate::sync::Mutex;
 
@@ -744,51 +744,6 @@ fn a_load_may_travel_between_threads() {
     }));
 }
 
-/// The owner: a map and the flights under one lock. The hash is the key.
-struct Store<V> {
-    shard: Mutex<Shard<V>>,
-}
-
-struct Shard<V> {
-    values: HashMap<u64, V>,
-    flights: Flights<u64, V>,
-}
-
-type Shop = Store<u64>;
-
-/// A value that cannot be stored: the owner panics while it lands.
-const UNSTORABLE: u64 = u64::MAX;
-
-impl<V: Clone + 'static> Store<V> {
-    fn new() -> Self {
-        Self {
-            shard: Mutex::new(Shard {
-                values: HashMap::new(),
-                flights: Flights::new(),
-            }),
-        }
-    }
-
-    fn flights(&self) -> usize {
-        let shard = self.shard.lock();
-        assert_eq!(shard.flights.is_empty(), shard.flights.len() == 0);
-        shard.flights.len()
-    }
-
-    /// Yields the processor until so many callers stand in line for `key`.
-    fn until_waiting(&self, key: u64, callers: usize) {
-        while self
-            .shard
-            .lock()
-            .flights
-            .waiting(key, |known| *known == key)
-            < callers
-        {
-            thread::yield_now();
-        }
-    }
-}
-
 impl Shop {
     fn get(&self, key: u64, load: impl FnOnce() -> u64) -> u64 {
         let answer = load_sync(self, key, key, Expects::Value, || {
@@ -809,49 +764,18 @@ impl Shop {
         self.shard.lock().values.get(&key).copied()
     }
 
-    fn invalidate(&self, key: u64) -> bool {
-        let mut shard = self.shard.lock();
-        shard.values.remove(&key);
-        shard.flights.detach(key, |known| *known == key)
-    }
-}
-
-impl<V: Clone + 'static> Owner for Store<V> {
-    type Key = u64;
-    type Value = V;
-
-    fn start(&self, hash: u64, key: u64, caller: Caller) -> Start<u64, V> {
-        let mut shard = self.shard.lock();
-        if let Some(value) = shard.values.get(&key) {
-            return Start::Found(value.clone());
-        }
-        shard.flights.start(hash, key, caller)
-    }
-
-    fn land(&self, hash: u64, ticket: &Ticket, outcome: &Outcome<V>) {
-        let mut shard = self.shard.lock();
-        let mut landing = shard.flights.land(hash, ticket);
-        if let Outcome::Value(value) = outcome
-            && let Some(key) = landing.take_key()
+    /// Yields the processor until so many callers stand in line for `key`.
+    fn until_waiting(&self, key: u64, callers: usize) {
+        while self
+            .shard
+            .lock()
+            .flights
+            .waiting(key, |known| *known == key)
+            < callers
         {
-            if (value as &dyn std::any::Any).downcast_ref() == Some(&UNSTORABLE) {
-                drop(shard);
-                quiet_panic()
-            }
-            shard.values.insert(key, value.clone());
+            thread::yield_now();
         }
-        drop(shard);
-        landing.deliver(outcome);
     }
-
-    fn with_flights<R>(&self, _: u64, act: impl FnOnce(&mut Flights<u64, V>) -> R) -> R {
-        act(&mut self.shard.lock().flights)
-    }
-}
-
-/// Unwinds without the panic hook's noise.
-fn quiet_panic() -> ! {
-    resume_unwind(Box::new("on purpose"))
 }
 
 fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
