@@ -63,26 +63,26 @@ pub(crate) fn load_sync<O: Owner, E: Send + Sync + 'static>(
     hash: u64,
     mut key: O::Key,
     expects: Expects,
-    load: impl FnOnce() -> Result<Option<O::Value>, E>,
+    loader: impl FnOnce() -> Result<Option<O::Value>, E>,
 ) -> Answer<O::Value, E> {
     for _ in 0..PATIENCE {
         let (mut place, own_key) = match begin(owner, hash, key, Caller::Thread)? {
             Begun::Found(value) => return Ok(Some(value)),
-            Begun::Lead(lead) => return lead.run_sync(load),
+            Begun::Lead(lead) => return lead.run_sync(loader),
             Begun::Alone(id) => {
                 let _running = Running::enter(id);
-                return load().map_err(|error| LoadError::Failed(Arc::new(error)));
+                return loader().map_err(|error| LoadError::Failed(Arc::new(error)));
             }
             Begun::Follow(place, own_key) => (place, own_key),
         };
         let verdict = place.waiter.wait();
         match place.resolve(verdict, expects) {
             Resolved::Answer(answer) => return answer,
-            Resolved::Lead(lead) => return lead.run_sync(load),
+            Resolved::Lead(lead) => return lead.run_sync(loader),
             Resolved::Again => key = own_key,
         }
     }
-    load().map_err(|error| LoadError::Failed(Arc::new(error)))
+    loader().map_err(|error| LoadError::Failed(Arc::new(error)))
 }
 
 /// The twin of [`load_sync`] for tasks: waits on wakers and needs no runtime.
@@ -92,7 +92,7 @@ pub(crate) async fn load_async<O: Owner, E: Send + Sync + 'static, F>(
     hash: u64,
     mut key: O::Key,
     expects: Expects,
-    load: impl FnOnce() -> F,
+    loader: impl FnOnce() -> F,
 ) -> Answer<O::Value, E>
 where
     F: Future<Output = Result<Option<O::Value>, E>>,
@@ -116,11 +116,11 @@ where
         (None, None)
     };
     let Some(lead) = lead else {
-        return load()
+        return loader()
             .await
             .map_err(|error| LoadError::Failed(Arc::new(error)));
     };
-    lead.run_async(load, known).await
+    lead.run_async(loader, known).await
 }
 
 /// Asks the owner and puts a guard around what came back.
@@ -231,27 +231,27 @@ impl<'a, O: Owner> Lead<'a, O> {
 
     fn run_sync<E: Send + Sync + 'static>(
         self,
-        load: impl FnOnce() -> Result<Option<O::Value>, E>,
+        loader: impl FnOnce() -> Result<Option<O::Value>, E>,
     ) -> Answer<O::Value, E> {
         let running = Running::enter(self.id);
-        let loaded = load();
+        let result = loader();
         drop(running);
-        self.land(loaded)
+        self.land(result)
     }
 
     /// `known` is the thread that the table believes to poll this task.
     async fn run_async<E: Send + Sync + 'static, F>(
         self,
-        load: impl FnOnce() -> F,
+        loader: impl FnOnce() -> F,
         mut known: Option<ThreadNumber>,
     ) -> Answer<O::Value, E>
     where
         F: Future<Output = Result<Option<O::Value>, E>>,
     {
-        let loaded = {
+        let result = {
             let future = {
                 let _running = Running::enter(self.id);
-                load()
+                loader()
             };
             let _leave = LeaveOnDrop(self.id);
             let mut future = pin!(future);
@@ -270,22 +270,22 @@ impl<'a, O: Owner> Lead<'a, O> {
             })
             .await
         };
-        self.land(loaded)
+        self.land(result)
     }
 
     fn polled_on(&self, thread: Option<ThreadNumber>) {
         if let Some(ticket) = &self.ticket {
             self.owner.with_flights(self.hash, |flights| {
-                flights.polled_on(self.hash, ticket, thread)
+                flights.polled_on(self.hash, ticket, thread);
             });
         }
     }
 
     fn land<E: Send + Sync + 'static>(
         mut self,
-        loaded: Result<Option<O::Value>, E>,
+        result: Result<Option<O::Value>, E>,
     ) -> Answer<O::Value, E> {
-        let (outcome, error) = match loaded {
+        let (outcome, error) = match result {
             Ok(Some(value)) => (Outcome::Value(value), None),
             Ok(None) => (Outcome::Absent, None),
             Err(error) => {

@@ -390,6 +390,8 @@ impl World {
         }
     }
 
+    /// A loader of the nested models, in the form the drivers call it in.
+    #[allow(clippy::unnecessary_wraps)]
     fn load(&self, key: u64) -> Result<Option<Version>, Infallible> {
         thread::yield_now();
         Ok(Some((key, Arc::clone(&self.token))))
@@ -444,5 +446,5 @@ fn explore(model: impl Fn() + Send + Sync + 'static) {
 }
 
 const KEY: u64 = 1;
-const ITERATIONS: usize = 4000;
+const ITERATIONS: usize = 2500;
 const PREEMPTIONS: usize = 3;

@@ -353,10 +353,10 @@ fn a_loader_may_invalidate_its_own_key_and_load_it_afresh() {
 #[test]
 fn a_loader_that_reenters_its_key_gets_an_error() {
     let shop = Shop::new();
-    let inner = |_: ()| load_sync(&shop, 1, 1, Expects::Value, || Ok::<_, Infallible>(Some(7)));
+    let inner = || load_sync(&shop, 1, 1, Expects::Value, || Ok::<_, Infallible>(Some(7)));
     let mut seen = None;
     shop.get(1, || {
-        seen = Some(inner(()));
+        seen = Some(inner());
         8
     });
     assert!(matches!(seen, Some(Err(LoadError::Reentrant))));
@@ -409,6 +409,7 @@ fn a_loader_may_load_other_keys() {
     let shop = Shop::new();
     assert_eq!(shop.get(1, || shop.get(2, || shop.get(3, || 1) + 1) + 1), 3);
     assert_eq!((shop.stored(3), shop.flights()), (Some(1), 0));
+    assert!(shop.with_flights(1, |flights| flights.is_empty()));
 }
 
 #[test]
