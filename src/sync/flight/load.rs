@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::LoadError;
 use super::line::{Verdict, Waiter};
-use super::running::{EnterOnDrop, FlightId, LeaveOnDrop, Running, ThreadNumber};
+use super::running::{FlightId, Running, Stage, ThreadNumber};
 use super::table::{Caller, Flights, Follower, Start, Ticket};
 use super::waits::{Circle, Wait};
 
@@ -249,22 +249,20 @@ impl<'a, O: Owner> Lead<'a, O> {
         F: Future<Output = Result<Option<O::Value>, E>>,
     {
         let result = {
-            let future = {
-                let _running = Running::enter(self.id);
-                loader()
-            };
-            let _leave = LeaveOnDrop(self.id);
-            let mut future = pin!(future);
-            let _enter = EnterOnDrop(self.id);
+            // Declared around the future, so that it is dropped between them.
+            let stage = Stage::enter(self.id);
+            let mut future = pin!(loader());
+            let _again = stage.enter_on_drop();
             poll_fn(|context| {
-                let here = ThreadNumber::here();
-                let polled = {
-                    let _running = Running::enter(self.id);
-                    future.as_mut().poll(context)
-                };
-                if polled.is_pending() && known != here {
-                    self.polled_on(here);
-                    known = here;
+                stage.resume();
+                let polled = future.as_mut().poll(context);
+                if polled.is_pending() {
+                    stage.suspend();
+                    let here = ThreadNumber::here();
+                    if known != here {
+                        self.polled_on(here);
+                        known = here;
+                    }
                 }
                 polled
             })

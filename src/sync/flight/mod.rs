@@ -62,7 +62,8 @@
 //!
 //! # What it costs
 //!
-//! Nobody waiting: two lock acquisitions, no allocation. A follower: a place
+//! Nobody waiting: two lock acquisitions and no allocation (one more whenever a
+//! suspended leader turns up on another thread). A follower: at most a place
 //! of 32 bytes in the line, and one allocation per flight. Nothing is kept
 //! after a flight: not its key, not its outcome, not a waker.
 //!

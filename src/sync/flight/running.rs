@@ -2,9 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroU64;
-// std's even under the model checker: these only number things.
+// std's even under the model checker: these number things, and guard nothing.
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Wake, Waker};
 
 use crate::sync::thread;
@@ -74,23 +74,57 @@ impl Drop for Running {
     }
 }
 
-/// The two halves of a [`Running`] around the *drop* of a loader's future: the
-/// future is declared between them, so that on every way out `EnterOnDrop`
-/// goes first, then the future, then `LeaveOnDrop`. Without them a destructor
-/// that asks for the key being loaded would block for ever.
-pub(super) struct EnterOnDrop(pub(super) FlightId);
+/// The twin of [`Running`] for a loader that is a future: entered from its
+/// creation to the end of its first poll, in every further poll, and while it
+/// is dropped, where a destructor that asked for the key would block for ever.
+pub(super) struct Stage {
+    id: FlightId,
+    /// Only ever read by the task that owns it; atomic so that the task may
+    /// travel between threads, which it does only while this is `false`.
+    entered: AtomicBool,
+}
 
-impl Drop for EnterOnDrop {
-    fn drop(&mut self) {
-        push(self.0);
+impl Stage {
+    pub(super) fn enter(id: FlightId) -> Self {
+        push(id);
+        Self {
+            id,
+            entered: AtomicBool::new(true),
+        }
+    }
+
+    pub(super) fn resume(&self) {
+        if !self.entered.load(Ordering::Relaxed) {
+            self.entered.store(true, Ordering::Relaxed);
+            push(self.id);
+        }
+    }
+
+    pub(super) fn suspend(&self) {
+        if self.entered.load(Ordering::Relaxed) {
+            self.entered.store(false, Ordering::Relaxed);
+            pop(self.id);
+        }
+    }
+
+    /// To be declared after the future, as the stage is declared before it: on
+    /// every way out this goes first, then the future, then the stage.
+    pub(super) fn enter_on_drop(&self) -> EnterOnDrop<'_> {
+        EnterOnDrop(self)
     }
 }
 
-pub(super) struct LeaveOnDrop(pub(super) FlightId);
-
-impl Drop for LeaveOnDrop {
+impl Drop for Stage {
     fn drop(&mut self) {
-        pop(self.0);
+        self.suspend();
+    }
+}
+
+pub(super) struct EnterOnDrop<'a>(&'a Stage);
+
+impl Drop for EnterOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.resume();
     }
 }
 
