@@ -18,7 +18,6 @@ mod options;
 mod progress;
 mod report;
 mod show;
-mod standin;
 mod study;
 mod terminal;
 

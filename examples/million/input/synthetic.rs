@@ -72,11 +72,11 @@ impl Synthetic {
         let mut rng = Rng::with_seed(self.seed);
         let crowd = (self.requests as f64 * self.crowd) as usize;
         // How many single requests are needed is known only once the core has
-        // been drawn, and they take requests from it: two rounds of guessing
-        // come close enough.
+        // been drawn, and they take requests from it: a round of guessing
+        // comes close enough.
         let mut singles = self.requests / 50;
         let mut core = Vec::new();
-        for _ in 0..3 {
+        for _ in 0..2 {
             core = self.core(&mut rng, self.requests.saturating_sub(crowd + singles));
             singles = self
                 .singles_beside(&core)

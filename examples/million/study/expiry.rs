@@ -6,7 +6,6 @@ use tenfold::time::{Jitter, ManualClock};
 use super::{SEED, parallel};
 use crate::input::Requests;
 use crate::progress::Progress;
-use crate::standin::Loads as _;
 
 /// Hits by time-to-live, with the default policy.
 #[derive(Debug)]

@@ -23,17 +23,17 @@ pub(super) fn each<J: Sync, R: Send>(
         }
         done
     };
-    let helpers = thread::available_parallelism()
+    let threads = thread::available_parallelism()
         .map_or(1, NonZeroUsize::get)
         .min(jobs.len());
     let mut done = thread::scope(|scope| {
         // A thread that cannot be had is no error: those that run take its jobs.
-        let helpers: Vec<_> = (1..helpers)
+        let others: Vec<_> = (1..threads)
             .filter_map(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
             .collect();
         let mut done = work();
-        for helper in helpers {
-            match helper.join() {
+        for other in others {
+            match other.join() {
                 Ok(more) => done.extend(more),
                 Err(panic) => std::panic::resume_unwind(panic),
             }

@@ -8,7 +8,6 @@ use tenfold::time::{Jitter, ManualClock};
 
 use super::SEED;
 use crate::progress::Progress;
-use crate::standin::Loads as _;
 
 /// Many callers ask at once for a hot key that has just expired, and loading
 /// it takes longer than they take to arrive.
