@@ -7,5 +7,7 @@ pub mod cache;
 pub mod hash;
 pub mod rng;
 #[cfg(feature = "cache")]
+mod stats;
+#[cfg(feature = "cache")]
 mod sync;
 pub mod time;

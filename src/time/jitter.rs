@@ -176,9 +176,15 @@ mod tests {
     #[test]
     fn extremes_do_not_overflow() {
         let jitter = Jitter::range(Duration::MAX);
-        assert_eq!(jitter.lengthen().apply(Duration::MAX, u64::MAX), Duration::MAX);
+        assert_eq!(
+            jitter.lengthen().apply(Duration::MAX, u64::MAX),
+            Duration::MAX
+        );
         assert_eq!(jitter.apply(Duration::ZERO, 0), Duration::ZERO);
-        assert_eq!(jitter.shorten().apply(Duration::from_secs(1), u64::MAX), Duration::ZERO);
+        assert_eq!(
+            jitter.shorten().apply(Duration::from_secs(1), u64::MAX),
+            Duration::ZERO
+        );
     }
 
     #[test]
@@ -186,7 +192,10 @@ mod tests {
         for bad in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
             let jitter = Jitter::fraction(bad);
             assert!(jitter.validate().is_err());
-            assert_eq!(jitter.apply(Duration::from_secs(1), 5), Duration::from_secs(1));
+            assert_eq!(
+                jitter.apply(Duration::from_secs(1), 5),
+                Duration::from_secs(1)
+            );
         }
         assert!(Jitter::fraction(1.0).validate().is_ok());
     }

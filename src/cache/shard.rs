@@ -1,0 +1,260 @@
+//! One shard of a cache: entries, their order, their budget. Single-threaded;
+//! the lock goes around it.
+
+use std::borrow::Borrow;
+use std::hash::{BuildHasher, Hash};
+
+use super::Policy;
+use super::budget::{Budget, Cost};
+use super::order::Order;
+use super::removal::{RemovalCause, Removed};
+use super::table::{self, Attributes, Entry, NEVER, Stored, Table, WAYS};
+use crate::hash::TableHasher;
+
+/// Every so many look-ups a timed shard sweeps a bucket for expired entries,
+/// so that memory comes back even if nothing is inserted.
+const SWEEP_EVERY: u64 = 32;
+
+pub(super) struct Shard<K, V> {
+    pub(super) table: Table<K, V>,
+    order: Order,
+    /// What the entries cost, and what this shard may hold.
+    pub(super) used: Cost,
+    pub(super) held: Cost,
+    pub(super) counts: Counts,
+    /// How large the table is expected to become, in buckets; it grows by
+    /// doubling up to here and in small steps from there on.
+    expected_buckets: usize,
+    /// The bucket that is swept next.
+    sweep_next: usize,
+    lookups: u64,
+    /// Stands for the hash of a key when entries go without one coming.
+    evict_next: u64,
+}
+
+/// What happened in a shard, in events.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counts {
+    pub(super) hits: u64,
+    pub(super) misses: u64,
+    pub(super) insertions: u64,
+    pub(super) updates: u64,
+    pub(super) removals: [u64; RemovalCause::COUNT],
+}
+
+/// What a shard says when it cannot make room: every entry it had is gone and
+/// the budget is with other shards.
+pub(super) struct NoRoom<K, V>(pub(super) Entry<K, V>);
+
+impl<K: Hash + Eq, V> Shard<K, V> {
+    pub(super) fn new(policy: Policy, expected_entries: usize) -> Self {
+        Self {
+            table: Table::new(),
+            order: Order::new(policy),
+            used: Cost::ZERO,
+            held: Cost::ZERO,
+            counts: Counts::default(),
+            expected_buckets: table::buckets_for(expected_entries),
+            sweep_next: 0,
+            lookups: 0,
+            evict_next: 0,
+        }
+    }
+
+    /// The slot of a key, expired or not.
+    #[inline]
+    pub(super) fn find<Q>(&self, hash: u64, key: &Q) -> Option<usize>
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        if self.table.slot_count() == 0 {
+            return None;
+        }
+        self.table.find(hash, key)
+    }
+
+    /// Counts a use of the entry in this slot.
+    #[inline]
+    pub(super) fn touch(&mut self, slot: usize) {
+        self.order.used(&mut self.table, slot);
+    }
+
+    /// Whether the entry in this slot has expired; reads the clock only if it
+    /// can expire at all.
+    #[inline]
+    pub(super) fn is_expired(&self, slot: usize, now: impl FnOnce() -> u64) -> bool {
+        if !self.table.is_timed() {
+            return false;
+        }
+        let at = self.table.expires_at(slot);
+        at != NEVER && at <= now()
+    }
+
+    /// Puts a value in the place of the one in this slot, at the same or a
+    /// lower weight, and returns the old one.
+    pub(super) fn replace(&mut self, slot: usize, value: V, with: Attributes) -> Option<Stored<V>> {
+        self.used.weight -= u64::from(self.table.weight(slot));
+        self.used.weight += u64::from(with.weight);
+        self.table.set_attributes(slot, with);
+        self.counts.updates += 1;
+        self.touch(slot);
+        let entry = self.table.entry_mut(slot)?;
+        Some(std::mem::replace(&mut entry.value, Stored::Inline(value)))
+    }
+
+    /// Inserts a key that is not in the shard, evicting what must go into
+    /// `removed`.
+    pub(super) fn insert(
+        &mut self,
+        hash: u64,
+        entry: Entry<K, V>,
+        with: Attributes,
+        budget: &Budget,
+        hasher: &TableHasher,
+        removed: &mut Removed<K, V>,
+    ) -> Result<usize, NoRoom<K, V>> {
+        let cost = Cost::of(with.weight);
+        while !(self.used + cost).fits(self.held) {
+            if budget.draw(&mut self.held, self.used + cost) {
+                continue;
+            }
+            if !self.evict_one(hash, hasher, removed) {
+                return Err(NoRoom(entry));
+            }
+        }
+        if !self.table.has_room() {
+            self.grow(hasher);
+        }
+        let slot = self.table.place(hash, entry, with);
+        self.order.inserted(&mut self.table, hash, slot);
+        self.used = self.used + cost;
+        self.counts.insertions += 1;
+        Ok(slot)
+    }
+
+    /// Evicts the entry that the policy can best do without near the home of
+    /// `hash`; false if there is none.
+    pub(super) fn evict_one(
+        &mut self,
+        hash: u64,
+        hasher: &TableHasher,
+        removed: &mut Removed<K, V>,
+    ) -> bool {
+        if self.table.len() == 0 {
+            return false;
+        }
+        let home = self.table.home(hash);
+        let Some(slot) = self.order.victim(&mut self.table, home) else {
+            return false;
+        };
+        let Some(victim) = self.table.entry(slot) else {
+            return false;
+        };
+        let hash = hasher.hash_one(&victim.key);
+        self.order.evicted(&self.table, hash, slot);
+        self.take(hash, slot, RemovalCause::Size, removed);
+        true
+    }
+
+    /// Takes the entry out of this slot, for a reason other than the policy's.
+    pub(super) fn remove(
+        &mut self,
+        slot: usize,
+        cause: RemovalCause,
+        hasher: &TableHasher,
+        removed: &mut Removed<K, V>,
+    ) {
+        if let Some(entry) = self.table.entry(slot) {
+            let hash = hasher.hash_one(&entry.key);
+            self.order.removed(slot);
+            self.take(hash, slot, cause, removed);
+        }
+    }
+
+    /// Takes an entry out of its slot for its owner; nobody else is told.
+    pub(super) fn remove_entry(
+        &mut self,
+        slot: usize,
+        hasher: &TableHasher,
+    ) -> Option<Entry<K, V>> {
+        let hash = hasher.hash_one(&self.table.entry(slot)?.key);
+        self.order.removed(slot);
+        self.used = self.used - Cost::of(self.table.weight(slot));
+        self.table.take(hash, slot)
+    }
+
+    /// Evicts one entry when no key asks for its place: the policy is asked
+    /// about one bucket after the other.
+    pub(super) fn evict_next(&mut self, hasher: &TableHasher, removed: &mut Removed<K, V>) -> bool {
+        self.evict_next = self.evict_next.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.evict_one(self.evict_next, hasher, removed)
+    }
+
+    fn take(&mut self, hash: u64, slot: usize, cause: RemovalCause, removed: &mut Removed<K, V>) {
+        let cost = Cost::of(self.table.weight(slot));
+        if let Some(entry) = self.table.take(hash, slot) {
+            self.used = self.used - cost;
+            self.counts.removals[cause as usize] += 1;
+            removed.push(entry, cause);
+        }
+    }
+
+    /// Removes everything, and gives the memory of a large table back.
+    pub(super) fn clear(
+        &mut self,
+        policy: Policy,
+        cause: RemovalCause,
+        removed: &mut Removed<K, V>,
+    ) {
+        self.counts.removals[cause as usize] += self.table.len() as u64;
+        let table = std::mem::replace(&mut self.table, Table::new());
+        self.order = Order::new(policy);
+        self.used = Cost::ZERO;
+        self.sweep_next = 0;
+        removed.extend(table.into_entries(), cause);
+    }
+
+    /// Sweeps the next few buckets for expired entries.
+    pub(super) fn sweep(
+        &mut self,
+        buckets: usize,
+        now: u64,
+        hasher: &TableHasher,
+        removed: &mut Removed<K, V>,
+    ) {
+        let count = self.table.buckets.len();
+        for _ in 0..buckets.min(count) {
+            let bucket = self.sweep_next % count;
+            self.sweep_next = (bucket + 1) % count;
+            for slot in bucket * WAYS..(bucket + 1) * WAYS {
+                if self.table.expires_at(slot) <= now {
+                    self.remove(slot, RemovalCause::Expired, hasher, removed);
+                }
+            }
+        }
+    }
+
+    /// Whether this look-up is one that should sweep a bucket.
+    #[inline]
+    pub(super) fn sweep_is_due(&mut self) -> bool {
+        self.lookups = self.lookups.wrapping_add(1);
+        self.lookups.is_multiple_of(SWEEP_EVERY)
+    }
+
+    fn grow(&mut self, hasher: &TableHasher) {
+        let needed = table::buckets_for(self.table.len() + 1);
+        let buckets = self.table.buckets.len();
+        let wanted = if buckets * 2 <= self.expected_buckets {
+            buckets * 2
+        } else if buckets < self.expected_buckets {
+            self.expected_buckets
+        } else {
+            buckets + buckets / 8
+        };
+        let moved = self
+            .table
+            .rebuild(wanted.max(needed), |key| hasher.hash_one(key));
+        self.order.follow(&moved, &self.table);
+    }
+}
