@@ -7,7 +7,6 @@ mod lru;
 mod memory;
 mod ours;
 mod rivals;
-mod stand_in;
 mod subject;
 mod throughput;
 mod trace;

@@ -1,6 +1,6 @@
 //! tenfold's own cache, under each of its policies.
 
-use super::stand_in::{Cache, Policy};
+use tenfold::cache::{Cache, Policy};
 
 use super::subject::{Contender, Drive, Key, Subject};
 
@@ -22,7 +22,7 @@ pub(crate) fn exact<K: Key>() -> Vec<Contender<K>> {
 }
 
 fn one_shard<K: Key>(capacity: usize, policy: Policy) -> Box<dyn Drive<K>> {
-    let cache = Cache::<K, u64>::builder()
+    let cache = Cache::builder()
         .max_entries(capacity)
         .policy(policy)
         .seed(SEED)
@@ -36,7 +36,7 @@ pub(crate) struct Ours<K: Key>(Cache<K, u64>);
 
 impl<K: Key> Ours<K> {
     pub(crate) fn new(capacity: usize) -> Self {
-        let cache = Cache::<K, u64>::builder().max_entries(capacity).seed(SEED).build();
+        let cache = Cache::builder().max_entries(capacity).seed(SEED).build();
         Self(cache.expect("a positive capacity"))
     }
 }
