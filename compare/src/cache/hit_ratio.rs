@@ -6,6 +6,7 @@ use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, Once};
+use std::time::{Duration, Instant};
 
 use super::subject::Contender;
 use super::trace::Trace;
@@ -19,15 +20,19 @@ use crate::report::{Better, Progress, Row, Table, median};
 ///
 /// If a trace cannot be read, or a figure cannot be true.
 pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Row>, String> {
-    let longest = if arguments.quick {
-        QUICK_REQUESTS
+    let files = Trace::files(arguments)?;
+    let (longest, time) = if arguments.quick {
+        (
+            (QUICK_REQUESTS / files.len()).clamp(20_000, 200_000),
+            QUICK_TIME,
+        )
     } else {
-        usize::MAX
+        (usize::MAX, FULL_TIME)
     };
-    let traces = Trace::read_all(arguments, longest)?;
+    let traces = Trace::read_all(&files, arguments.trace_format, longest)?;
     let contenders = Contenders::new();
-    let cells = run(&traces, &contenders);
-    print_tables(&traces, &contenders, &cells, arguments.quick);
+    let cells = run(&traces, &contenders, time);
+    print_tables(&traces, &contenders, &cells, longest, time);
     let summary = Summary::new(&contenders, &cells);
     summary.print(&contenders, &traces);
     let mut rows = rows(&traces, &contenders, &cells);
@@ -49,7 +54,13 @@ const SIZES: [(f64, &str); 5] = [
     (0.20, "20%"),
 ];
 
-const QUICK_REQUESTS: usize = 200_000;
+/// Of all traces together.
+const QUICK_REQUESTS: usize = 1_200_000;
+
+/// What stretto may take for one cell: its evictions look for victims through
+/// the whole cache, up to a millisecond each.
+const QUICK_TIME: Duration = Duration::from_millis(250);
+const FULL_TIME: Duration = Duration::from_secs(30);
 
 /// A cell counts in the summary from this capacity on.
 const LEAST_CAPACITY: usize = 100;
@@ -88,7 +99,7 @@ struct Cell {
     capacity: usize,
     belady: f64,
     lru: f64,
-    /// By contender; none if it panicked.
+    /// By contender; none if it panicked or took too long.
     hit_ratios: Vec<Option<Measured>>,
 }
 
@@ -119,7 +130,7 @@ impl Cell {
 }
 
 /// Runs all cells on two threads, the longest jobs first.
-fn run(traces: &[Trace], contenders: &Contenders) -> Vec<Cell> {
+fn run(traces: &[Trace], contenders: &Contenders, time: Duration) -> Vec<Cell> {
     let mut cells: Vec<Cell> = Vec::new();
     for (trace, requests) in traces.iter().enumerate() {
         for (size, &(share, _)) in SIZES.iter().enumerate() {
@@ -168,7 +179,7 @@ fn run(traces: &[Trace], contenders: &Contenders) -> Vec<Cell> {
                         (&traces[cells[place].trace], cells[place].capacity)
                     };
                     let name = if let Some(contender) = contender {
-                        let measured = replay(trace, capacity, &contenders.all[contender]);
+                        let measured = replay(trace, capacity, &contenders.all[contender], time);
                         done.lock().expect("no job panics")[place].hit_ratios[contender] = measured;
                         contenders.all[contender].name
                     } else {
@@ -196,9 +207,16 @@ const SLOW: [&str; 3] = ["stretto", "moka", "mini-moka"];
 /// Get, then insert on a miss, over the whole trace. Maintenance that a rival
 /// postpones is run every few requests, so that its answers are its policy's
 /// and not its backlog's.
-fn replay(trace: &Trace, capacity: usize, contender: &Contender<u64>) -> Option<Measured> {
+fn replay(
+    trace: &Trace,
+    capacity: usize,
+    contender: &Contender<u64>,
+    time: Duration,
+) -> Option<Measured> {
     // As few as a sixtieth of the capacity: that much it may overshoot.
     let interval = (capacity / 64).clamp(1, 64);
+    let limited = contender.name == rivals::STRETTO;
+    let start = Instant::now();
     quietly(|| {
         // Dropped only if nothing panicked: what a panic leaves behind may not
         // be fit to be dropped.
@@ -210,14 +228,18 @@ fn replay(trace: &Trace, capacity: usize, contender: &Contender<u64>) -> Option<
                 held = held.max(cache.len().unwrap_or(0));
             }
             cache.settle();
+            if limited && start.elapsed() > time {
+                return None;
+            }
         }
         held = held.max(cache.len().unwrap_or(0));
         drop(ManuallyDrop::into_inner(cache));
-        Measured {
+        Some(Measured {
             hit_ratio: hits as f64 / trace.keys.len() as f64,
             held: held + interval,
-        }
+        })
     })
+    .flatten()
 }
 
 /// Runs what may panic, without the panic's message among the tables.
@@ -238,11 +260,17 @@ fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
     result.ok()
 }
 
-fn print_tables(traces: &[Trace], contenders: &Contenders, cells: &[Cell], quick: bool) {
+fn print_tables(
+    traces: &[Trace],
+    contenders: &Contenders,
+    cells: &[Cell],
+    longest: usize,
+    time: Duration,
+) {
     println!(
         "Hit ratio in %: get, then insert on a miss, over the whole trace{}.",
-        if quick {
-            format!(" (at most its first {QUICK_REQUESTS} requests)")
+        if longest < usize::MAX {
+            format!(" (--quick: at most its first {longest} requests)")
         } else {
             String::new()
         }
@@ -252,7 +280,8 @@ fn print_tables(traces: &[Trace], contenders: &Contenders, cells: &[Cell], quick
     );
     println!("moka, mini-moka and stretto run their postponed maintenance every 1 to 64 requests.");
     println!(
-        "- : panicked at this capacity. scc holds more than asked for (a power of two, at least 64)."
+        "- : no figure: arc panics at small capacities, stretto stops after {time:?} in a cell.\n\
+         scc holds more than asked for (a power of two, at least 64)."
     );
     for (t, trace) in traces.iter().enumerate() {
         let cells: Vec<_> = cells.iter().filter(|cell| cell.trace == t).collect();
@@ -367,7 +396,10 @@ impl Summary {
             .skip(contenders.ours);
         means
             .filter(|(contender, _)| holds_its_capacity(contender))
-            .filter_map(|(contender, spread)| Some((contender.name, spread.as_ref()?.mean)))
+            .filter_map(|(contender, spread)| Some((contender.name, spread.as_ref()?)))
+            // One that is missing in some cells has another mean.
+            .filter(|(_, spread)| spread.cells == self.cells)
+            .map(|(name, spread)| (name, spread.mean))
             .max_by(|a, b| a.1.total_cmp(&b.1))
     }
 
@@ -456,6 +488,15 @@ fn context(contender: &Contender<u64>) -> Option<(String, String)> {
     })
 }
 
+fn no_figure(contender: &Contender<u64>) -> String {
+    let why = if contender.name == rivals::STRETTO {
+        "too slow for this cell"
+    } else {
+        "panicked at this capacity"
+    };
+    format!("{why}: no figure")
+}
+
 fn rows(traces: &[Trace], contenders: &Contenders, cells: &[Cell]) -> Vec<Row> {
     let mut rows = Vec::new();
     for cell in cells {
@@ -465,10 +506,7 @@ fn rows(traces: &[Trace], contenders: &Contenders, cells: &[Cell]) -> Vec<Row> {
         for (i, rival) in rivals.iter().enumerate() {
             match cell.hit_ratio(contenders.ours + i) {
                 Some(hit_ratio) => peers.push((rival.name.to_owned(), hit_ratio)),
-                None => context.push((
-                    rival.name.to_owned(),
-                    "panicked at this capacity: no figure".to_owned(),
-                )),
+                None => context.push((rival.name.to_owned(), no_figure(rival))),
             }
         }
         for (i, policy) in contenders.ours().iter().enumerate() {

@@ -19,20 +19,32 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// Reads the traces that the user named, or else those of the folder.
+    /// The files that the user named, or else those of the folder.
     ///
     /// # Errors
     ///
-    /// If there is none, or one cannot be read as what it should be.
-    pub(crate) fn read_all(arguments: &Arguments, longest: usize) -> Result<Vec<Self>, String> {
-        let files = if arguments.traces.is_empty() {
-            in_folder()?
+    /// If there is none.
+    pub(crate) fn files(arguments: &Arguments) -> Result<Vec<PathBuf>, String> {
+        if arguments.traces.is_empty() {
+            in_folder()
         } else {
-            arguments.traces.clone()
-        };
+            Ok(arguments.traces.clone())
+        }
+    }
+
+    /// Reads the files, of each the first `longest` requests at most.
+    ///
+    /// # Errors
+    ///
+    /// If one cannot be read as what it should be.
+    pub(crate) fn read_all(
+        files: &[PathBuf],
+        format: Option<TraceFormat>,
+        longest: usize,
+    ) -> Result<Vec<Self>, String> {
         files
             .iter()
-            .map(|file| Self::read(file, arguments.trace_format, longest))
+            .map(|file| Self::read(file, format, longest))
             .collect()
     }
 

@@ -29,7 +29,7 @@ pub(crate) fn all<K: Key>() -> Vec<Contender<K>> {
         Contender::judged("foyer-lfu", |n| Box::new(foyer::Foyer::lfu(n))),
         Contender::judged("foyer-lru", |n| Box::new(foyer::Foyer::lru(n))),
         Contender::judged("TinyUFO", |n| Box::new(tiny_ufo::TinyUfo::new(n))),
-        Contender::judged("stretto", |n| Box::new(stretto::Stretto::new(n))),
+        Contender::judged(STRETTO, |n| Box::new(stretto::Stretto::new(n))),
         Contender::shown(
             ARC,
             |n| Box::new(arc::Arc::new(n)),
@@ -54,6 +54,7 @@ pub(crate) fn all<K: Key>() -> Vec<Contender<K>> {
 }
 
 pub(crate) const ARC: &str = "arc";
+pub(crate) const STRETTO: &str = "stretto";
 pub(crate) const SCC: &str = "scc";
 pub(crate) const SCHNELLRU_16: &str = "schnellru-16";
 
