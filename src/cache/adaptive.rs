@@ -1,58 +1,445 @@
-//! placeholder: second-chance by random window
-use super::table::{Table, WAYS};
+//! The default policy: evict what the traffic so far says is worth least.
+//!
+//! # The idea
+//!
+//! An entry is worth the hits it will bring for the room it takes until then.
+//! How soon entries are used again, and how surely, differs from workload to
+//! workload, but within a workload entries with the same past behave alike. So
+//! entries are grouped into 16 *classes* by their past (how often used, how
+//! long between the last two uses), and for each class the cache counts how
+//! many entries reach an age and how many are used at it. From these counts
+//! follows the worth of an entry of any class at any age (see
+//! [`learner`](super::learner)). A scan shows as a class that is hardly ever
+//! used again, a loop larger than the cache as one that is used again only at
+//! ages that are not worth waiting for, a recency-bound workload as worth that
+//! falls with age: no case is written down, all are learned.
+//!
+//! # The mechanism
+//!
+//! ```text
+//! use:      age = now - stamp; stamp = now; class from (uses, age)
+//! evict:    of the 64 slots from the newcomer's home bucket on, the entry with
+//!           the lowest worth[class][age]; among equals the oldest
+//!           leave a ghost: 16 bits of hash, class, stamp
+//! insert:   now += 1; a key with a ghost takes its past up again
+//! ```
+//!
+//! There are no lists and no queues. A use writes three bytes beside the entry;
+//! a victim is found by a scan of two buckets' metadata. Time is counted in
+//! insertions, so that an idle cache does not age. A ghost is four bytes in the
+//! bucket it would return to; of 32 ghosts the one worth least makes way.
+//!
+//! One shard studies and all shards use what it learned: a sample of the keys
+//! is as good as all of them, and the others pay nothing for it.
+//!
+//! # Where it comes from
+//!
+//! Ranking by expected hits per room and time is LHD's (Beckmann, Chen, Cidon:
+//! *LHD: Improving Cache Hit Rate by Maximizing Hit Density*, NSDI 2018). Taking
+//! the best stopping age rather than the whole future makes it a Gittins index
+//! (Gittins 1979; Aalto, Ayesta, Righter 2009). The ghosts are ARC's idea
+//! (Megiddo, Modha, FAST 2003), with 2 bytes of fingerprint for a key.
 
+use std::sync::Arc;
+
+use super::learner::{AGES, Learner, Lessons, Ranks};
+use super::table::{self, Bucket, Table, WAYS};
+use super::tags::matches;
+use crate::rng;
+
+/// How many buckets a victim is looked for in.
+const WINDOW: usize = 2;
+
+/// The studying shard looks at one bucket per so many insertions.
+const STUDY_EVERY: u32 = 4;
+
+/// An order for one shard. Marks and stamps of entries lie in the table's
+/// buckets; here is what is kept beside it.
 pub(super) struct Adaptive {
-    stamps: Vec<[u16; WAYS]>,
-    tick: u16,
+    /// Per bucket: what is remembered of keys that were evicted from it.
+    ghosts: Box<[Ghosts]>,
+    /// Insertions so far.
+    insertions: u32,
+    /// The same as stamps count it.
+    now: u16,
+    scale: Scale,
+    /// A copy of what was last taught, to read without a lock.
+    ranks: Ranks,
+    taught: u32,
+    lessons: Arc<Lessons>,
+    /// Only in the shard that studies.
+    learner: Option<Box<Learner>>,
+    /// The past of the key that is being inserted.
+    arriving: Mark,
 }
+
 impl Adaptive {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(lessons: Arc<Lessons>, studies: bool) -> Self {
+        let (taught, ranks) = lessons.read();
         Self {
-            stamps: Vec::new(),
-            tick: 0,
+            ghosts: Box::default(),
+            insertions: 0,
+            now: 0,
+            scale: Scale::for_entries(1),
+            ranks,
+            taught,
+            lessons,
+            learner: studies.then(|| Box::new(Learner::new())),
+            arriving: Mark::NEW,
         }
     }
-    pub(super) fn inserted<K, V>(&mut self, table: &mut Table<K, V>, _hash: u64, slot: usize) {
-        self.tick = self.tick.wrapping_add(1);
-        self.stamps[slot / WAYS][slot % WAYS] = self.tick;
-        table.buckets[slot / WAYS].marks[slot % WAYS] = 0;
+
+    /// A key that is not in the shard is about to be inserted.
+    pub(super) fn arriving<K, V>(&mut self, table: &Table<K, V>, hash: u64) {
+        self.insertions = self.insertions.wrapping_add(1);
+        self.now = self.scale.stamp(self.insertions);
+        self.arriving = Mark::NEW;
+        if self.ghosts.is_empty() {
+            return;
+        }
+        let ghosts = &mut self.ghosts[table.home(hash)];
+        let Some(past) = ghosts.take(print(hash)) else {
+            return;
+        };
+        let now = self.scale.ghost_time(self.insertions);
+        let (class, age) = (past.class(), past.age(now, &self.scale));
+        if let Some(learner) = &mut self.learner {
+            learner.used(class, age.bin());
+        }
+        self.arriving = Mark::returned(class, age);
     }
+
+    /// The entry that was announced as arriving lies in this slot.
+    pub(super) fn inserted<K, V>(&mut self, table: &mut Table<K, V>, slot: usize) {
+        let (bucket, way) = (slot / WAYS, slot % WAYS);
+        table.buckets[bucket].marks[way] = self.arriving.0;
+        table.buckets[bucket].stamps[way] = self.now;
+        if self.learner.is_some() {
+            self.study(table, bucket);
+        }
+    }
+
+    /// The entry in this slot was used.
     #[inline]
     pub(super) fn used<K, V>(&mut self, table: &mut Table<K, V>, slot: usize) {
-        let m = &mut table.buckets[slot / WAYS].marks[slot % WAYS];
-        *m = (*m + 1).min(3);
-        self.stamps[slot / WAYS][slot % WAYS] = self.tick;
+        let (bucket, way) = (&mut table.buckets[slot / WAYS], slot % WAYS);
+        let age = self.scale.age(self.now.wrapping_sub(bucket.stamps[way]));
+        bucket.stamps[way] = self.now;
+        let before = Mark(bucket.marks[way]);
+        bucket.marks[way] = before.used_again(age).0;
+        if let Some(learner) = &mut self.learner {
+            learner.used(before.class(), age.bin());
+        }
     }
-    pub(super) fn evicted<K, V>(&mut self, _table: &Table<K, V>, _hash: u64, _slot: usize) {}
-    pub(super) fn victim<K, V>(&mut self, table: &mut Table<K, V>, home: usize) -> Option<usize> {
-        let mut b = home;
-        loop {
-            let taken = table.taken(b);
-            if taken != 0 {
-                let st = &self.stamps[b];
-                let mut best = (0u16, usize::MAX);
-                for i in 0..WAYS {
-                    let age = self.tick.wrapping_sub(st[i]);
-                    if taken >> i & 1 == 1 && (age >= best.0 || best.1 == usize::MAX) {
-                        best = (age, i);
-                    }
+
+    /// Who goes to make room for a key of this home.
+    pub(super) fn victim<K, V>(&mut self, table: &Table<K, V>, home: usize) -> Option<usize> {
+        if let Some((taught, ranks)) = self.lessons.read_newer(self.taught) {
+            (self.taught, self.ranks) = (taught, ranks);
+        }
+        let (mut least, mut at) = (NO_RANK, None);
+        let mut bucket = home;
+        // A window without an entry is moved along.
+        for looked_at in 0..table.buckets.len() {
+            if looked_at >= WINDOW && at.is_some() {
+                break;
+            }
+            let ranks = self.ranks_in(&table.buckets[bucket]);
+            let (rank, way) = lowest(&ranks);
+            if rank < least {
+                (least, at) = (rank, Some(bucket * WAYS + way));
+            }
+            bucket = table.after(bucket);
+        }
+        let slot = at?;
+        if let Some(learner) = &mut self.learner {
+            let (bucket, way) = (&table.buckets[slot / WAYS], slot % WAYS);
+            let age = self.scale.age(self.now.wrapping_sub(bucket.stamps[way]));
+            learner.evicted(Mark(bucket.marks[way]).class(), age.bin());
+        }
+        Some(slot)
+    }
+
+    /// The entry in this slot, whose key has this hash, is being evicted.
+    pub(super) fn evicted<K, V>(&mut self, table: &Table<K, V>, hash: u64, slot: usize) {
+        let (bucket, way) = (&table.buckets[slot / WAYS], slot % WAYS);
+        let class = Mark(bucket.marks[way]).class();
+        let age = self.now.wrapping_sub(bucket.stamps[way]) >> GHOST_SHIFT;
+        let now = self.scale.ghost_time(self.insertions);
+        let past = Past::new(class, now.wrapping_sub(age.min(Past::STAMPS)));
+        let ghosts = &mut self.ghosts[table.home(hash)];
+        let (_, place) = lowest(&ghosts.ranks(&self.ranks, now, &self.scale));
+        ghosts.prints[place] = print(hash);
+        ghosts.pasts[place] = past;
+    }
+
+    /// Follows a table that has been rebuilt. The ghosts are left behind: their
+    /// homes are not known.
+    pub(super) fn follow<K, V>(&mut self, table: &mut Table<K, V>) {
+        let entries = table::room(table.buckets.len());
+        let scale = Scale::for_entries(entries);
+        let now = scale.stamp(self.insertions);
+        for stamp in table.buckets.iter_mut().flat_map(|b| &mut b.stamps) {
+            let age = u32::from(self.now.wrapping_sub(*stamp));
+            let age = age << self.scale.unit_shift >> scale.unit_shift;
+            *stamp = now.wrapping_sub(age.min(u32::from(OLDEST)) as u16);
+        }
+        self.now = now;
+        self.scale = scale;
+        self.ghosts = vec![Ghosts::NONE; table.buckets.len()].into();
+        if let Some(learner) = &mut self.learner {
+            learner.serve(entries);
+        }
+    }
+
+    /// The rank of every slot of a bucket. Written as loops over whole arrays,
+    /// which the compiler turns into arithmetic on several slots at once; only
+    /// the look-up of the ranks is one by one.
+    #[inline]
+    fn ranks_in(&self, bucket: &Bucket) -> [u8; WAYS] {
+        let mut places = [0u16; WAYS];
+        for (way, place) in places.iter_mut().enumerate() {
+            let age = self.scale.age(self.now.wrapping_sub(bucket.stamps[way]));
+            *place = Ranks::place(bucket.marks[way], age.bin());
+        }
+        let mut ranks = self.ranks.at(&places);
+        for (rank, empty) in ranks.iter_mut().zip(bucket.is_empty()) {
+            *rank |= if empty { NO_RANK } else { 0 };
+        }
+        ranks
+    }
+
+    /// Looks at one bucket now and then: what is there, and how old it is.
+    fn study<K, V>(&mut self, table: &mut Table<K, V>, at: usize) {
+        let Some(learner) = &mut self.learner else {
+            return;
+        };
+        if self.insertions.is_multiple_of(STUDY_EVERY) {
+            let ghost_now = self.scale.ghost_time(self.insertions);
+            let waiting = STUDY_EVERY as f32 * table.buckets.len() as f32 / self.scale.entries;
+            let bucket = &mut table.buckets[at];
+            for (way, empty) in bucket.is_empty().into_iter().enumerate() {
+                if empty {
+                    continue;
                 }
-                return Some(b * WAYS + best.1);
+                let age = self.now.wrapping_sub(bucket.stamps[way]);
+                let class = Mark(bucket.marks[way]).class();
+                learner.saw(class, self.scale.age(age).bin(), waiting);
+                if age > OLDEST {
+                    // Keeps the age from wrapping round to zero.
+                    bucket.stamps[way] = self.now.wrapping_sub(OLDEST);
+                }
             }
-            b = table.after(b);
-            if b == home {
-                return None;
+            for (past, _) in self.ghosts[at].iter() {
+                let age = past.age(ghost_now, &self.scale);
+                learner.saw(past.class(), age.bin(), waiting);
             }
+        }
+        if let Some(ranks) = learner.inserted() {
+            self.lessons.teach(ranks);
         }
     }
-    pub(super) fn follow<K, V>(&mut self, moved: &[u32], table: &Table<K, V>) {
-        let mut new = vec![[0; WAYS]; table.buckets.len()];
-        for (old, &slot) in moved.iter().enumerate() {
-            if slot != u32::MAX {
-                new[slot as usize / WAYS][slot as usize % WAYS] =
-                    self.stamps[old / WAYS][old % WAYS];
-            }
+}
+
+/// Above every rank: nobody is there.
+const NO_RANK: u8 = u8::MAX;
+
+/// No entry is taken to be older than this many stamps, half their range and
+/// at least 16 turnovers of the shard.
+const OLDEST: u16 = 1 << 15;
+
+/// The lowest rank and the first place that has it.
+#[inline]
+fn lowest(ranks: &[u8; WAYS]) -> (u8, usize) {
+    let lowest = ranks.iter().fold(NO_RANK, |least, &rank| least.min(rank));
+    (lowest, matches(ranks, lowest).trailing_zeros() as usize)
+}
+
+/// What is remembered of an entry's past: uses in the upper half of a byte,
+/// class in the lower. The class is the frequency in four steps and, in four
+/// steps too, how long the last use took to come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Mark(u8);
+
+impl Mark {
+    /// Never used before, as far as anyone remembers.
+    const NEW: Self = Self(3);
+
+    /// The mark of an entry with this many uses, without the last step.
+    const WITH_USES: [u8; 5] = [
+        0,
+        1 << 4 | 1 << 2,
+        2 << 4 | 2 << 2,
+        3 << 4 | 2 << 2,
+        4 << 4 | 3 << 2,
+    ];
+
+    /// One more use, at this age; uses are counted to four.
+    #[inline]
+    fn used_again(self, age: Age) -> Self {
+        const AFTER: [u8; 8] = {
+            let with = Mark::WITH_USES;
+            [
+                with[1], with[2], with[3], with[4], with[4], with[4], with[4], with[4],
+            ]
+        };
+        Self(AFTER[usize::from(self.0 >> 4 & 7)] | age.step())
+    }
+
+    /// A key that had been evicted from this class is back: the uses before
+    /// count half, this one whole.
+    fn returned(class: u8, age: Age) -> Self {
+        let uses = [1, 1, 2, 3][usize::from(class >> 2 & 3)];
+        Self(Self::WITH_USES[uses] | age.step())
+    }
+
+    #[inline]
+    fn class(self) -> u8 {
+        self.0 & 15
+    }
+}
+
+/// An age in 128ths of a turnover, the time in which as many entries are
+/// inserted as the shard holds; plus one.
+#[derive(Clone, Copy)]
+struct Age(f32);
+
+impl Age {
+    /// Half octaves: the exponent and the first bit of the fraction, as a float
+    /// has them.
+    #[inline]
+    fn bin(self) -> u8 {
+        // At least 1.0 and at most 2^24, so this fits 16 signed bits, whose
+        // minimum every processor has an instruction for.
+        let bin = (self.0.to_bits() >> 22) as i16 - (127 << 1);
+        bin.min(AGES as i16 - 1) as u8
+    }
+
+    /// Up to an eighth, a half, one and a half of a turnover, or longer.
+    #[inline]
+    fn step(self) -> u8 {
+        u8::from(self.0 >= 17.0) + u8::from(self.0 >= 65.0) + u8::from(self.0 >= 193.0)
+    }
+}
+
+/// How a shard of some size counts time.
+#[derive(Clone, Copy)]
+struct Scale {
+    /// Entries the shard holds when full.
+    entries: f32,
+    /// A stamp counts `1 << unit_shift` insertions: between a 1024th and a
+    /// 2048th of a turnover.
+    unit_shift: u32,
+    /// 128ths of a turnover in a unit of stamps, and in one of ghosts.
+    per_unit: f32,
+    per_ghost_unit: f32,
+}
+
+/// A ghost's unit of time is `1 << GHOST_SHIFT` stamps.
+const GHOST_SHIFT: u32 = 3;
+
+impl Scale {
+    fn for_entries(entries: usize) -> Self {
+        let entries = entries.max(1);
+        let unit_shift = (entries / 1024).max(1).ilog2();
+        let per_unit = 128.0 * (1u64 << unit_shift) as f32 / entries as f32;
+        Self {
+            entries: entries as f32,
+            unit_shift,
+            per_unit,
+            per_ghost_unit: per_unit * (1 << GHOST_SHIFT) as f32,
         }
-        self.stamps = new;
+    }
+
+    #[inline]
+    fn stamp(&self, insertions: u32) -> u16 {
+        (insertions >> self.unit_shift) as u16
+    }
+
+    #[inline]
+    fn age(&self, stamps: u16) -> Age {
+        Age(f32::from(stamps) * self.per_unit + 1.0)
+    }
+
+    fn ghost_time(&self, insertions: u32) -> u16 {
+        (insertions >> (self.unit_shift + GHOST_SHIFT)) as u16 & Past::STAMPS
+    }
+}
+
+/// What is kept of the entries that were evicted from a bucket: 4 bytes each.
+#[derive(Clone, Copy)]
+#[repr(align(128))]
+struct Ghosts {
+    /// 16 bits of the key's hash; zero: there is no ghost.
+    prints: [u16; WAYS],
+    pasts: [Past; WAYS],
+}
+
+/// The class an entry had, and when it was last used, in 12 bits.
+#[derive(Clone, Copy)]
+struct Past(u16);
+
+/// A key as its ghost knows it. Never zero; mixed, since the bits of the hash
+/// have chosen shard and bucket already.
+fn print(hash: u64) -> u16 {
+    (rng::mix(hash) >> 48) as u16 | 1
+}
+
+impl Ghosts {
+    const NONE: Self = Self {
+        prints: [0; WAYS],
+        pasts: [Past(0); WAYS],
+    };
+
+    /// Takes a key's ghost away, if it has one.
+    fn take(&mut self, print: u16) -> Option<Past> {
+        // Most keys have none; asking for any first is a loop without branches.
+        let any = self.prints.iter().fold(false, |any, &p| any | (p == print));
+        if !any {
+            return None;
+        }
+        let place = self.prints.iter().position(|&p| p == print)?;
+        self.prints[place] = 0;
+        Some(self.pasts[place])
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (Past, u16)> {
+        let places = self.pasts.into_iter().zip(self.prints);
+        places.filter(|&(_, print)| print != 0)
+    }
+
+    /// The rank of every ghost; free places come first. In arithmetic on
+    /// several at once, as for the slots.
+    #[inline]
+    fn ranks(&self, ranks: &Ranks, now: u16, scale: &Scale) -> [u8; WAYS] {
+        let mut places = [0u16; WAYS];
+        for (place, past) in places.iter_mut().zip(&self.pasts) {
+            *place = Ranks::place(past.class(), past.age(now, scale).bin());
+        }
+        let mut ranks = ranks.at(&places);
+        for (rank, &print) in ranks.iter_mut().zip(&self.prints) {
+            *rank = if print == 0 { 0 } else { *rank };
+        }
+        ranks
+    }
+}
+
+impl Past {
+    /// The range of stamps; a mask too.
+    const STAMPS: u16 = 0xfff;
+
+    fn new(class: u8, stamp: u16) -> Self {
+        Self(u16::from(class) << 12 | stamp & Self::STAMPS)
+    }
+
+    #[inline]
+    fn class(self) -> u8 {
+        (self.0 >> 12) as u8
+    }
+
+    #[inline]
+    fn age(self, now: u16, scale: &Scale) -> Age {
+        let age = now.wrapping_sub(self.0) & Self::STAMPS;
+        Age(f32::from(age) * scale.per_ghost_unit + 1.0)
     }
 }

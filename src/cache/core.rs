@@ -9,10 +9,13 @@
 
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::budget::{Budget, Cost};
 use super::expiry::{Lifetime, Times};
+use super::learner::Lessons;
+use super::order::Kind;
 use super::removal::{Gone, RemovalCause, Removed};
 use super::shard::{NoRoom, Shard};
 use super::table::{Attributes, Entry, NEVER, Stored};
@@ -49,12 +52,14 @@ pub(super) struct Core<K, V> {
     shard_bits: u32,
     pub(super) hasher: TableHasher,
     pub(super) clock: Clock,
-    policy: Policy,
     budget: Budget,
     /// The bounds, as they are shown to users and held against single entries.
     pub(super) max_entries: AtomicU64,
     pub(super) max_weight: AtomicU64,
     pub(super) times: Times,
+    /// Whether every entry weighs 1 and lives for ever unless a call says
+    /// otherwise.
+    is_plain: bool,
     pub(super) hooks: Hooks<K, V>,
     pub(super) refused: AtomicU64,
     pub(super) loads: Counters<4>,
@@ -91,16 +96,23 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         let per_shard = usize::try_from(bound.entries / shards as u64)
             .unwrap_or(usize::MAX)
             .saturating_add(1);
+        let lessons = Arc::new(Lessons::new());
         // Slots are numbered by 32 bits in every shard.
         let slots = (shards as u64) << 31;
         Self {
-            shards: std::iter::repeat_with(|| Padded(Mutex::new(Shard::new(policy, per_shard))))
-                .take(shards)
+            shards: (0..shards)
+                .map(|shard| {
+                    let kind = Kind {
+                        policy,
+                        lessons: Arc::clone(&lessons),
+                        studies: shard == 0,
+                    };
+                    Padded(Mutex::new(Shard::new(kind, per_shard)))
+                })
                 .collect(),
             shard_bits: shards.ilog2(),
             hasher,
             clock,
-            policy,
             budget: Budget::new(
                 Cost {
                     entries: bound.entries.min(slots),
@@ -110,6 +122,10 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
             ),
             max_entries: AtomicU64::new(bound.entries),
             max_weight: AtomicU64::new(bound.weight),
+            is_plain: hooks.weigher.is_none()
+                && hooks.expiry.is_none()
+                && times.time_to_live.is_none()
+                && times.time_to_idle.is_none(),
             times,
             hooks,
             refused: AtomicU64::new(0),
@@ -290,6 +306,9 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         value: &V,
         lifetime: Lifetime,
     ) -> Attributes {
+        if self.is_plain && matches!(lifetime, Lifetime::Default | Lifetime::Loaded) {
+            return Attributes::PLAIN;
+        }
         let weight = match &self.hooks.weigher {
             Some(weigher) => weigher(key, value).max(1),
             None => 1,
@@ -374,6 +393,9 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
             && let Some(slot) = self.find_live(&mut shard, hash, &key, &mut removed)
         {
             shard.touch(slot);
+            if self.times.time_to_idle.is_some() {
+                shard.table.set_idle(slot, with.idle);
+            }
             let value = shard
                 .table
                 .entry(slot)
@@ -497,7 +519,7 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         let mut removed = Removed::new();
         for shard in &self.shards {
             let mut shard = shard.0.lock();
-            shard.clear(self.policy, RemovalCause::Explicit, &mut removed);
+            shard.clear(RemovalCause::Explicit, &mut removed);
             let used = shard.used;
             self.budget.give_all_back(&mut shard.held, used);
         }

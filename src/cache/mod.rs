@@ -9,6 +9,7 @@ mod core;
 mod error;
 mod expiry;
 mod iter;
+mod learner;
 mod lists;
 mod order;
 mod policy;

@@ -4,9 +4,8 @@
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 
-use super::Policy;
 use super::budget::{Budget, Cost};
-use super::order::Order;
+use super::order::{Kind, Order};
 use super::removal::{RemovalCause, Removed};
 use super::table::{self, Attributes, Entry, NEVER, Stored, Table, WAYS};
 use crate::hash::TableHasher;
@@ -18,6 +17,7 @@ const SWEEP_EVERY: u64 = 32;
 pub(super) struct Shard<K, V> {
     pub(super) table: Table<K, V>,
     order: Order,
+    kind: Kind,
     /// What the entries cost, and what this shard may hold.
     pub(super) used: Cost,
     pub(super) held: Cost,
@@ -47,10 +47,11 @@ pub(super) struct Counts {
 pub(super) struct NoRoom<K, V>(pub(super) Entry<K, V>);
 
 impl<K: Hash + Eq, V> Shard<K, V> {
-    pub(super) fn new(policy: Policy, expected_entries: usize) -> Self {
+    pub(super) fn new(kind: Kind, expected_entries: usize) -> Self {
         Self {
             table: Table::new(),
-            order: Order::new(policy),
+            order: Order::new(&kind),
+            kind,
             used: Cost::ZERO,
             held: Cost::ZERO,
             counts: Counts::default(),
@@ -115,6 +116,7 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         removed: &mut Removed<K, V>,
     ) -> Result<usize, NoRoom<K, V>> {
         let cost = Cost::of(with.weight);
+        self.order.arriving(&self.table, hash);
         while !(self.used + cost).fits(self.held) {
             if budget.draw(&mut self.held, self.used + cost) {
                 continue;
@@ -127,7 +129,7 @@ impl<K: Hash + Eq, V> Shard<K, V> {
             self.grow(hasher);
         }
         let slot = self.table.place(hash, entry, with);
-        self.order.inserted(&mut self.table, hash, slot);
+        self.order.inserted(&mut self.table, slot);
         self.used = self.used + cost;
         self.counts.insertions += 1;
         Ok(slot)
@@ -145,7 +147,7 @@ impl<K: Hash + Eq, V> Shard<K, V> {
             return false;
         }
         let home = self.table.home(hash);
-        let Some(slot) = self.order.victim(&mut self.table, home) else {
+        let Some(slot) = self.order.victim(&self.table, home) else {
             return false;
         };
         let Some(victim) = self.table.entry(slot) else {
@@ -201,15 +203,10 @@ impl<K: Hash + Eq, V> Shard<K, V> {
     }
 
     /// Removes everything, and gives the memory of a large table back.
-    pub(super) fn clear(
-        &mut self,
-        policy: Policy,
-        cause: RemovalCause,
-        removed: &mut Removed<K, V>,
-    ) {
+    pub(super) fn clear(&mut self, cause: RemovalCause, removed: &mut Removed<K, V>) {
         self.counts.removals[cause as usize] += self.table.len() as u64;
         let table = std::mem::replace(&mut self.table, Table::new());
-        self.order = Order::new(policy);
+        self.order = Order::new(&self.kind);
         self.used = Cost::ZERO;
         self.sweep_next = 0;
         removed.extend(table.into_entries(), cause);
@@ -255,6 +252,6 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         let moved = self
             .table
             .rebuild(wanted.max(needed), |key| hasher.hash_one(key));
-        self.order.follow(&moved, &self.table);
+        self.order.follow(&moved, &mut self.table);
     }
 }

@@ -1,10 +1,10 @@
 //! Where a shard keeps its entries: an open-addressing table of buckets.
 //!
-//! A bucket is 32 slots and one cache line of metadata: a one-byte tag of the
-//! hash per slot, compared 16 at a time, and a one-byte mark that belongs to
-//! the eviction policy. A look-up reads that line and the slot of the entry:
-//! two lines, which is what counts once the cache is larger than the
-//! processor's. A key lives in its home bucket or, if that was full, in the
+//! A bucket is 32 slots and two cache lines of metadata: per slot a one-byte tag
+//! of the hash, compared 16 at a time, and a mark and a stamp that belong to the
+//! eviction policy. A look-up reads those lines, which processors fetch
+//! together, and the slot of the entry: two places in memory, which is what
+//! counts once the cache is larger than the processor's. A key lives in its home bucket or, if that was full, in the
 //! next bucket with room; every bucket counts the entries that passed it by,
 //! so that a search stops at the first bucket that none has passed, and no
 //! tombstones are left behind.
@@ -41,16 +41,19 @@ pub(super) struct Table<K, V> {
     /// The same for its time to idle.
     idles: Option<Box<[u64]>>,
     weights: Option<Box<[u32]>>,
+    /// Whether there is any of these columns.
+    has_columns: bool,
 }
 
-/// The metadata of 32 slots, on a cache line of its own.
+/// The metadata of 32 slots, on two cache lines of its own.
 #[derive(Clone, Copy)]
-#[repr(align(64))]
+#[repr(align(128))]
 pub(super) struct Bucket {
     /// Zero: the slot is empty. Otherwise the top bit and seven bits of hash.
     tags: [u8; WAYS],
-    /// Belongs to the eviction policy.
+    /// These belong to the eviction policy and move with the entry.
     pub(super) marks: [u8; WAYS],
+    pub(super) stamps: [u16; WAYS],
 }
 
 pub(super) struct Entry<K, V> {
@@ -86,11 +89,20 @@ impl<V: Clone> Stored<V> {
 }
 
 /// What goes into a slot besides key and value.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Attributes {
     pub(super) weight: u32,
     pub(super) deadline: u64,
     pub(super) idle: u64,
+}
+
+impl Attributes {
+    /// The attributes of an entry that weighs 1 and lives for ever.
+    pub(super) const PLAIN: Self = Self {
+        weight: 1,
+        deadline: NEVER,
+        idle: NEVER,
+    };
 }
 
 impl<K, V> Table<K, V> {
@@ -103,6 +115,7 @@ impl<K, V> Table<K, V> {
             deadlines: None,
             idles: None,
             weights: None,
+            has_columns: false,
         }
     }
 
@@ -159,12 +172,6 @@ impl<K, V> Table<K, V> {
         } else {
             bucket + 1
         }
-    }
-
-    /// Which slots of a bucket are taken, as a bit set.
-    #[inline]
-    pub(super) fn taken(&self, bucket: usize) -> u32 {
-        !matches(&self.buckets[bucket].tags, 0)
     }
 
     /// Whether one more entry fits without growing.
@@ -239,7 +246,8 @@ impl<K, V> Table<K, V> {
 
     /// Makes the table as large as `buckets` and says where every slot went:
     /// element `old` of the answer is the new slot, or `u32::MAX` for an empty
-    /// one. Marks move along.
+    /// one. Marks and
+    /// stamps move along.
     pub(super) fn rebuild(&mut self, buckets: usize, hash_of: impl Fn(&K) -> u64) -> Vec<u32> {
         debug_assert!(self.len <= buckets * WAYS);
         // User code (`Hash`) runs before anything is moved.
@@ -258,6 +266,7 @@ impl<K, V> Table<K, V> {
                 deadlines: None,
                 idles: None,
                 weights: None,
+                has_columns: false,
             },
         );
         let mut moved = vec![u32::MAX; old.slots.len()];
@@ -265,8 +274,9 @@ impl<K, V> Table<K, V> {
             let with = old.attributes(slot);
             if let Some(entry) = old.slots[slot].take() {
                 let new = self.place(hash, entry, with);
-                self.buckets[new / WAYS].marks[new % WAYS] =
-                    old.buckets[slot / WAYS].marks[slot % WAYS];
+                let (from, to) = (&old.buckets[slot / WAYS], &mut self.buckets[new / WAYS]);
+                to.marks[new % WAYS] = from.marks[slot % WAYS];
+                to.stamps[new % WAYS] = from.stamps[slot % WAYS];
                 moved[slot] = new as u32;
             }
         }
@@ -288,7 +298,15 @@ impl<K, V> Table<K, V> {
         }
     }
 
+    #[inline]
     pub(super) fn set_attributes(&mut self, slot: usize, with: Attributes) {
+        if self.has_columns || with != Attributes::PLAIN {
+            self.fill_columns(slot, with);
+        }
+    }
+
+    fn fill_columns(&mut self, slot: usize, with: Attributes) {
+        self.has_columns = true;
         let slots = self.slots.len();
         set(&mut self.deadlines, slots, slot, with.deadline, NEVER);
         set(&mut self.idles, slots, slot, with.idle, NEVER);
@@ -296,17 +314,19 @@ impl<K, V> Table<K, V> {
     }
 
     pub(super) fn set_deadline(&mut self, slot: usize, deadline: u64) {
+        self.has_columns = true;
         set(&mut self.deadlines, self.slots.len(), slot, deadline, NEVER);
     }
 
     pub(super) fn set_idle(&mut self, slot: usize, idle: u64) {
+        self.has_columns = true;
         set(&mut self.idles, self.slots.len(), slot, idle, NEVER);
     }
 
     /// Whether any entry may have a deadline.
     #[inline]
     pub(super) fn is_timed(&self) -> bool {
-        self.deadlines.is_some() || self.idles.is_some()
+        self.has_columns && (self.deadlines.is_some() || self.idles.is_some())
     }
 
     /// The moment at which this entry expires; `NEVER` if it does not.
@@ -355,7 +375,18 @@ impl Bucket {
     const EMPTY: Self = Self {
         tags: [0; WAYS],
         marks: [0; WAYS],
+        stamps: [0; WAYS],
     };
+
+    /// Which slots are empty.
+    #[inline]
+    pub(super) fn is_empty(&self) -> [bool; WAYS] {
+        let mut empty = [false; WAYS];
+        for (empty, &tag) in empty.iter_mut().zip(&self.tags) {
+            *empty = tag == 0;
+        }
+        empty
+    }
 }
 
 fn empty_slots<T>(count: usize) -> Box<[Option<T>]> {
@@ -397,12 +428,6 @@ mod tests {
 
     use super::*;
 
-    const PLAIN: Attributes = Attributes {
-        weight: 1,
-        deadline: NEVER,
-        idle: NEVER,
-    };
-
     /// Crowds the keys into few homes and few tags.
     fn hash(key: u16) -> u64 {
         crate::rng::mix(u64::from(key)) & 0x0000_00e0_0000_0003
@@ -434,7 +459,7 @@ mod tests {
                             table.rebuild(buckets_for(table.len() + 1), |&k| hash(k));
                         }
                         let entry = Entry { key, value: Stored::Inline(value) };
-                        table.place(hash(key), entry, PLAIN);
+                        table.place(hash(key), entry, Attributes::PLAIN);
                         model.insert(key, value);
                     }
                 }
@@ -447,7 +472,7 @@ mod tests {
     #[test]
     fn an_entry_costs_no_more_than_key_value_and_a_word() {
         assert_eq!(size_of::<Option<Entry<u64, u64>>>(), 24);
-        assert_eq!(size_of::<Bucket>(), 64);
+        assert_eq!(size_of::<Bucket>(), 128);
     }
 
     #[test]

@@ -1,0 +1,445 @@
+//! A naive model of the cache and a driver that holds the real one against it.
+//!
+//! The model is a `Vec` searched from end to end. For the exact policies
+//! without expiry it foretells every victim; otherwise it follows what the
+//! listener reports and checks that each report was allowed: nothing expires
+//! early, nothing is evicted while there is room.
+
+#![allow(
+    dead_code,
+    reason = "the property tests and the fuzz target use different parts"
+)]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tenfold::cache::{Cache, Policy, RemovalCause};
+use tenfold::time::{Jitter, ManualClock};
+
+pub type Key = u8;
+pub type Value = u16;
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub policy: Policy,
+    pub max_entries: Option<usize>,
+    /// With it, an entry weighs its value modulo ten, at least one.
+    pub max_weight: Option<u64>,
+    pub time_to_live: Option<u8>,
+    pub time_to_idle: Option<u8>,
+    pub shards: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Op {
+    Get(Key),
+    GetRef(Key),
+    Peek(Key),
+    Contains(Key),
+    Insert(Key, Value),
+    TryInsert(Key, Value),
+    InsertFor(Key, Value, u8),
+    InsertIfAbsent(Key, Value),
+    Load(Key, Value),
+    FailToLoad(Key),
+    Upsert(Key, Value),
+    ComputeRemoval(Key),
+    Remove(Key),
+    Invalidate(Key),
+    InvalidateAll,
+    Drain,
+    RetainMultiplesOf(Value),
+    Advance(u8),
+    PurgeExpired,
+    Resize(u8),
+}
+
+struct Entry {
+    key: Key,
+    value: Value,
+    weight: u64,
+    inserted: u64,
+    used: u64,
+    uses: u64,
+    deadline: Option<Duration>,
+    idles: Option<Duration>,
+}
+
+struct Model {
+    config: Config,
+    entries: Vec<Entry>,
+    /// Counts operations; orders insertions and uses.
+    step: u64,
+    now: Duration,
+}
+
+impl Model {
+    fn weigh(&self, value: Value) -> u64 {
+        match self.config.max_weight {
+            Some(_) => u64::from(value % 10).max(1),
+            None => 1,
+        }
+    }
+
+    fn admits(&self, value: Value) -> bool {
+        self.config.max_entries != Some(0)
+            && self
+                .config
+                .max_weight
+                .is_none_or(|max| self.weigh(value) <= max)
+    }
+
+    fn expired(&self, entry: &Entry) -> bool {
+        [entry.deadline, entry.idles]
+            .into_iter()
+            .flatten()
+            .any(|at| at <= self.now)
+    }
+
+    fn live(&self, key: Key) -> Option<&Entry> {
+        let entry = self.entries.iter().find(|entry| entry.key == key)?;
+        (!self.expired(entry)).then_some(entry)
+    }
+
+    fn value(&self, key: Key) -> Option<Value> {
+        self.live(key).map(|entry| entry.value)
+    }
+
+    fn use_of(&mut self, key: Key) -> Option<Value> {
+        self.value(key)?;
+        let (step, idles) = (self.step, self.idles());
+        let entry = self.entries.iter_mut().find(|entry| entry.key == key)?;
+        entry.used = step;
+        entry.uses += 1;
+        entry.idles = idles;
+        Some(entry.value)
+    }
+
+    fn idles(&self) -> Option<Duration> {
+        self.config
+            .time_to_idle
+            .map(|seconds| self.now + Duration::from_secs(seconds.into()))
+    }
+
+    fn take(&mut self, key: Key) -> Option<Entry> {
+        let at = self.entries.iter().position(|entry| entry.key == key)?;
+        Some(self.entries.remove(at))
+    }
+
+    /// Who has to go, by the name of the policy; `None` where the model cannot
+    /// know.
+    fn victim(&self) -> Option<Key> {
+        if self.config.time_to_live.is_some() || self.config.time_to_idle.is_some() {
+            return None;
+        }
+        let by = |rank: &dyn Fn(&Entry) -> (u64, u64)| {
+            self.entries
+                .iter()
+                .min_by_key(|entry| rank(entry))
+                .map(|entry| entry.key)
+        };
+        match self.config.policy {
+            Policy::Fifo => by(&|entry| (entry.inserted, 0)),
+            Policy::Lru => by(&|entry| (entry.used, 0)),
+            Policy::Lfu => by(&|entry| (entry.uses, entry.used)),
+            _ => None,
+        }
+    }
+
+    fn weight(&self) -> u64 {
+        self.entries.iter().map(|entry| entry.weight).sum()
+    }
+
+    fn fits(&self, more_entries: usize, more_weight: u64) -> bool {
+        self.config
+            .max_entries
+            .is_none_or(|max| self.entries.len() + more_entries <= max)
+            && self
+                .config
+                .max_weight
+                .is_none_or(|max| self.weight() + more_weight <= max)
+    }
+}
+
+type Events = Vec<(Key, Value, RemovalCause)>;
+
+/// Runs the operations against the cache and the model; panics where they
+/// differ.
+pub fn run(config: &Config, ops: &[Op]) {
+    let clock = ManualClock::new();
+    let events = Arc::new(Mutex::new(Events::new()));
+    let told = Arc::clone(&events);
+    let mut builder = Cache::<Key, Value>::builder()
+        .policy(config.policy)
+        .shards(config.shards)
+        .jitter(Jitter::none())
+        .seed(1)
+        .clock(clock.clock())
+        .eviction_listener(move |key, value, cause| told.lock().unwrap().push((key, value, cause)));
+    if let Some(max) = config.max_entries {
+        builder = builder.max_entries(max);
+    }
+    if let Some(max) = config.max_weight {
+        builder = builder
+            .max_weight(max)
+            .weigher(|_, value| u32::from(value % 10));
+    }
+    if let Some(seconds) = config.time_to_live {
+        builder = builder.time_to_live(Duration::from_secs(seconds.into()));
+    }
+    if let Some(seconds) = config.time_to_idle {
+        builder = builder.time_to_idle(Duration::from_secs(seconds.into()));
+    }
+    let cache = builder.build().expect("the configuration is coherent");
+    let mut model = Model {
+        config: config.clone(),
+        entries: Vec::new(),
+        step: 0,
+        now: Duration::ZERO,
+    };
+    for &op in ops {
+        model.step += 1;
+        step(&cache, &clock, &events, &mut model, op);
+        assert_eq!(cache.len(), model.entries.len(), "after {op:?}");
+        assert_eq!(cache.weight(), model.weight(), "after {op:?}");
+        assert!(model.fits(0, 0), "bounds exceeded by {op:?}");
+    }
+    for entry in cache.iter() {
+        assert_eq!(model.value(entry.key), Some(entry.value));
+    }
+}
+
+fn step(
+    cache: &Cache<Key, Value>,
+    clock: &ManualClock,
+    events: &Mutex<Events>,
+    model: &mut Model,
+    op: Op,
+) {
+    let happened = || std::mem::take(&mut *events.lock().unwrap());
+    match op {
+        Op::Get(key) => {
+            let found = cache.get(&key);
+            only_expiry(model, happened());
+            assert_eq!(found, model.use_of(key), "{op:?}");
+        }
+        Op::GetRef(key) => {
+            let found = cache.get_ref(&key).map(|value| *value);
+            only_expiry(model, happened());
+            assert_eq!(found, model.use_of(key), "{op:?}");
+        }
+        Op::Peek(key) => {
+            assert_eq!(cache.peek(&key), model.value(key), "{op:?}");
+            assert!(happened().is_empty());
+        }
+        Op::Contains(key) => {
+            assert_eq!(
+                cache.contains_key(&key),
+                model.value(key).is_some(),
+                "{op:?}"
+            );
+            assert!(happened().is_empty());
+        }
+        Op::Insert(key, value) => {
+            let old = cache.insert(key, value);
+            stored(
+                model,
+                key,
+                value,
+                model.config.time_to_live,
+                old,
+                happened(),
+            );
+        }
+        Op::InsertFor(key, value, seconds) => {
+            let old = cache.insert_with_ttl(key, value, Duration::from_secs(seconds.into()));
+            stored(model, key, value, Some(seconds), old, happened());
+        }
+        Op::TryInsert(key, value) => match cache.try_insert(key, value) {
+            Ok(old) => stored(
+                model,
+                key,
+                value,
+                model.config.time_to_live,
+                old,
+                happened(),
+            ),
+            Err(refused) => {
+                assert!(!model.admits(value));
+                assert_eq!(refused.into_entry(), (key, value));
+                assert!(happened().is_empty());
+            }
+        },
+        Op::InsertIfAbsent(key, value) => {
+            let there = cache.insert_if_absent(key, value);
+            let happened = happened();
+            if model.value(key).is_some() && model.admits(value) {
+                only_expiry(model, happened);
+                assert_eq!(there, model.use_of(key));
+            } else if model.admits(value) {
+                assert_eq!(there, None);
+                stored(model, key, value, model.config.time_to_live, None, happened);
+            } else {
+                assert_eq!(there, None);
+                assert_eq!(happened, [(key, value, RemovalCause::Refused)]);
+            }
+        }
+        Op::Remove(key) => {
+            let removed = cache.remove(&key);
+            only_expiry(model, happened());
+            assert_eq!(removed, model.value(key), "{op:?}");
+            model.take(key);
+        }
+        Op::Invalidate(key) => {
+            let there = model.value(key);
+            cache.invalidate(&key);
+            let mut happened = happened();
+            if let Some(value) = there {
+                assert_eq!(happened.pop(), Some((key, value, RemovalCause::Explicit)));
+                model.take(key);
+            }
+            only_expiry(model, happened);
+        }
+        Op::InvalidateAll => {
+            cache.invalidate_all();
+            let mut keys: Vec<Key> = happened().iter().map(|&(key, ..)| key).collect();
+            let mut all: Vec<Key> = model.entries.iter().map(|entry| entry.key).collect();
+            keys.sort_unstable();
+            all.sort_unstable();
+            assert_eq!(keys, all);
+            model.entries.clear();
+        }
+        Op::Drain => {
+            let mut drained = cache.drain();
+            only_expiry(model, happened());
+            let mut all: Vec<_> = model
+                .entries
+                .iter()
+                .map(|entry| (entry.key, entry.value))
+                .collect();
+            drained.sort_unstable();
+            all.sort_unstable();
+            assert_eq!(drained, all);
+            model.entries.clear();
+        }
+        Op::Advance(seconds) => {
+            let by = Duration::from_secs(seconds.into());
+            clock.advance(by);
+            model.now += by;
+        }
+        Op::PurgeExpired => {
+            cache.purge_expired();
+            only_expiry(model, happened());
+            assert!(!model.entries.iter().any(|entry| model.expired(entry)));
+        }
+        Op::Resize(entries) => {
+            if model.config.max_entries.is_some() {
+                cache.resize(entries.into());
+                model.config.max_entries = Some(entries.into());
+                evictions(model, happened(), 0, 0);
+            }
+        }
+        Op::Load(..)
+        | Op::FailToLoad(_)
+        | Op::Upsert(..)
+        | Op::ComputeRemoval(_)
+        | Op::RetainMultiplesOf(_) => {}
+    }
+}
+
+/// Follows the reports of a call that makes no room.
+fn only_expiry(model: &mut Model, happened: Events) {
+    for (key, value, cause) in happened {
+        assert_eq!(cause, RemovalCause::Expired);
+        expiry(model, key, value);
+    }
+}
+
+fn expiry(model: &mut Model, key: Key, value: Value) {
+    let entry = model.take(key).expect("what expires was there");
+    assert_eq!(entry.value, value);
+    assert!(model.expired(&entry), "{key} expired early");
+}
+
+/// Follows the reports of a call that makes room for so much.
+fn evictions(model: &mut Model, happened: Events, entries: usize, weight: u64) {
+    for (key, value, cause) in happened {
+        match cause {
+            RemovalCause::Expired => expiry(model, key, value),
+            RemovalCause::Size => {
+                assert!(
+                    !model.fits(entries, weight),
+                    "{key} evicted although there was room"
+                );
+                if let Some(victim) = model.victim() {
+                    assert_eq!(key, victim, "the policy would have evicted another");
+                }
+                let entry = model.take(key).expect("what is evicted was there");
+                assert_eq!(entry.value, value);
+            }
+            cause => panic!("{key} left as {cause}"),
+        }
+    }
+}
+
+/// Follows an insertion that returned `old`.
+fn stored(
+    model: &mut Model,
+    key: Key,
+    value: Value,
+    seconds: Option<u8>,
+    old: Option<Value>,
+    mut happened: Events,
+) {
+    if !model.admits(value) {
+        let refused = happened
+            .iter()
+            .position(|event| *event == (key, value, RemovalCause::Refused));
+        happened.remove(refused.expect("the listener hears of a refused entry"));
+    }
+    let there = model.value(key);
+    assert_eq!(old, there, "insert returned another value");
+    if let Some(old) = there {
+        let replaced = happened
+            .iter()
+            .position(|event| *event == (key, old, RemovalCause::Replaced));
+        happened.remove(replaced.expect("the listener hears of a replaced value"));
+    }
+    let weight = model.weigh(value);
+    let deadline = seconds.map(|seconds| model.now + Duration::from_secs(seconds.into()));
+    let idles = model.idles();
+    let step = model.step;
+    if !model.admits(value) {
+        only_expiry(model, happened);
+        model.take(key);
+        return;
+    }
+    if let Some(entry) = model.entries.iter_mut().find(|entry| entry.key == key)
+        && there.is_some()
+        && weight <= entry.weight
+    {
+        entry.value = value;
+        entry.weight = weight;
+        entry.used = step;
+        entry.uses += 1;
+        entry.deadline = deadline;
+        entry.idles = idles;
+        evictions(model, happened, 0, 0);
+        return;
+    }
+    if there.is_some() {
+        model.take(key);
+    }
+    evictions(model, happened, 1, weight);
+    assert!(model.live(key).is_none());
+    model.entries.push(Entry {
+        key,
+        value,
+        weight,
+        inserted: step,
+        used: step,
+        uses: 1,
+        deadline,
+        idles,
+    });
+}
