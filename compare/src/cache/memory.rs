@@ -44,7 +44,7 @@ const FURTHER: usize = 3_000_000;
 /// A cache that takes longer for one of the two fillings stops there and is
 /// printed with the number of inserts it got.
 const QUICK_TIME: Duration = Duration::from_millis(2_000);
-const FULL_TIME: Duration = Duration::from_secs(120);
+const FULL_TIME: Duration = Duration::from_secs(30);
 
 struct Measured {
     fresh: Held,
