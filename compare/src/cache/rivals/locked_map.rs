@@ -44,18 +44,4 @@ impl<K: Key> Subject<K> for LockedMap<K> {
     fn len(&self) -> Option<usize> {
         Some(self.shards.iter().map(|shard| shard.read().len()).sum())
     }
-
-    /// Starts over when it has grown far beyond what a cache would hold, so
-    /// that rounds of insertions stay comparable and memory bounded.
-    fn settle(&self) {
-        if self
-            .shards
-            .iter()
-            .map(|shard| shard.read().len())
-            .sum::<usize>()
-            > 2_000_000
-        {
-            self.shards.iter().for_each(|shard| shard.write().clear());
-        }
-    }
 }
