@@ -64,9 +64,7 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.core.get(key, |entry| {
-            entry.as_ref().map(|entry| entry.value.get().clone())
-        })
+        self.core.get_value(key)
     }
 
     /// Reads a value without cloning it, as [`get`](Self::get) in all else.
@@ -155,13 +153,9 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
         match self.core.put(key, value, lifetime, IfPresent::Replace) {
             Put::Stored(old) => old,
             Put::Present(value) => Some(value),
-            Put::Refused(Refused { key, value, .. }) => {
-                let old = self.core.remove(&key);
-                self.core.notify(key, value, RemovalCause::Refused);
-                old.map(|(key, old)| {
-                    self.core.notify(key, old.clone(), RemovalCause::Replaced);
-                    old
-                })
+            Put::Refused(refused) => {
+                let (key, value) = refused.into_entry();
+                self.core.refuse_and_forget(key, value)
             }
         }
     }

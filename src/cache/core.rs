@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::budget::{Budget, Cost};
 use super::expiry::{Lifetime, Times};
 use super::learner::Lessons;
+use super::load::LoadKey;
 use super::order::Kind;
 use super::removal::{Gone, RemovalCause, Removed};
 use super::shard::{NoRoom, Shard};
@@ -34,6 +35,13 @@ pub(super) struct Hooks<K, V> {
     pub(super) weigher: Option<Weigher<K, V>>,
     pub(super) listener: Option<Listener<K, V>>,
     pub(super) expiry: Option<Box<dyn Expiry<K, V>>>,
+}
+
+impl<K, V> Hooks<K, V> {
+    /// Whether any of them is shown the key of an entry that is being stored.
+    pub(super) fn want_keys(&self) -> bool {
+        self.weigher.is_some() || self.expiry.is_some()
+    }
 }
 
 impl<K, V> Default for Hooks<K, V> {
@@ -374,6 +382,18 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         }
     }
 
+    /// Tells the listener of an entry that is too heavy, and removes an older
+    /// value of its key, which would be stale.
+    pub(super) fn refuse_and_forget(&self, key: K, value: V) -> Option<V> {
+        let old = self.remove(&key);
+        self.notify(key, value, RemovalCause::Refused);
+        let (key, old) = old?;
+        if self.hooks.listener.is_some() {
+            self.notify(key, old.clone(), RemovalCause::Replaced);
+        }
+        Some(old)
+    }
+
     /// Stores an entry.
     pub(super) fn put(
         &self,
@@ -389,6 +409,7 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         }
         let mut shard = self.lock(hash);
         let mut removed = Removed::new();
+        let is_key = |other: &LoadKey<K>| *other.get() == key;
         if if_present == IfPresent::Keep
             && let Some(slot) = self.find_live(&mut shard, hash, &key, &mut removed)
         {
@@ -406,6 +427,7 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
                 None => Put::Stored(None),
             };
         }
+        shard.flights.detach(hash, is_key);
         self.put_locked(shard, hash, key, value, with, removed)
     }
 
@@ -502,6 +524,9 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
     {
         let hash = self.hash(key);
         let mut shard = self.lock(hash);
+        shard
+            .flights
+            .detach(hash, |other| other.get().borrow() == key);
         let mut removed = Removed::new();
         let entry = self
             .find_live(&mut shard, hash, key, &mut removed)
@@ -519,6 +544,7 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         let mut removed = Removed::new();
         for shard in &self.shards {
             let mut shard = shard.0.lock();
+            shard.flights.detach_all();
             shard.clear(RemovalCause::Explicit, &mut removed);
             let used = shard.used;
             self.budget.give_all_back(&mut shard.held, used);

@@ -5,12 +5,14 @@ mod budget;
 mod builder;
 #[allow(clippy::module_inception)]
 mod cache;
+mod compute;
 mod core;
 mod error;
 mod expiry;
 mod iter;
 mod learner;
 mod lists;
+mod load;
 mod order;
 mod policy;
 mod removal;
@@ -21,9 +23,12 @@ mod tags;
 
 pub use builder::CacheBuilder;
 pub use cache::{Cache, ValueRef};
+pub use compute::{Compute, Computed};
 pub use error::{BuildError, Refused};
 pub use expiry::Expiry;
 pub use iter::{Iter, Snapshot};
 pub use policy::Policy;
 pub use removal::RemovalCause;
 pub use stats::CacheStats;
+
+pub use crate::sync::flight::LoadError;

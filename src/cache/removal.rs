@@ -85,11 +85,6 @@ impl<K, V> Removed<K, V> {
     pub(super) fn is_empty(&self) -> bool {
         self.first.is_none()
     }
-
-    /// The entry pushed last.
-    pub(super) fn pop(&mut self) -> Option<Gone<K, V>> {
-        self.rest.pop().or_else(|| self.first.take())
-    }
 }
 
 impl<K, V> Iterator for Removed<K, V> {

@@ -5,10 +5,12 @@ use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 
 use super::budget::{Budget, Cost};
+use super::load::LoadKey;
 use super::order::{Kind, Order};
 use super::removal::{RemovalCause, Removed};
 use super::table::{self, Attributes, Entry, NEVER, Stored, Table, WAYS};
 use crate::hash::TableHasher;
+use crate::sync::flight::Flights;
 
 /// Every so many look-ups a timed shard sweeps a bucket for expired entries,
 /// so that memory comes back even if nothing is inserted.
@@ -22,6 +24,8 @@ pub(super) struct Shard<K, V> {
     pub(super) used: Cost,
     pub(super) held: Cost,
     pub(super) counts: Counts,
+    /// Loads and computations under way.
+    pub(super) flights: Flights<LoadKey<K>, V>,
     /// How large the table is expected to become, in buckets; it grows by
     /// doubling up to here and in small steps from there on.
     expected_buckets: usize,
@@ -55,6 +59,7 @@ impl<K: Hash + Eq, V> Shard<K, V> {
             used: Cost::ZERO,
             held: Cost::ZERO,
             counts: Counts::default(),
+            flights: Flights::new(),
             expected_buckets: table::buckets_for(expected_entries),
             sweep_next: 0,
             lookups: 0,

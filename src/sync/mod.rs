@@ -2,6 +2,8 @@
 //! place: under `--cfg tenfold_shuttle` every lock, atomic and parked thread
 //! below is shuttle's, and its scheduler explores the interleavings.
 
+pub(crate) mod flight;
+
 #[cfg(not(tenfold_shuttle))]
 pub(crate) use parking_lot::{Mutex, MutexGuard};
 
@@ -17,9 +19,13 @@ pub(crate) mod atomic {
 
 pub(crate) mod thread {
     #[cfg(tenfold_shuttle)]
-    pub(crate) use shuttle::thread::{Thread, ThreadId, current, park};
+    pub(crate) use shuttle::thread::{Thread, current, park};
+    #[cfg(tenfold_shuttle)]
+    pub(crate) use shuttle::thread_local;
     #[cfg(not(tenfold_shuttle))]
-    pub(crate) use std::thread::{Thread, ThreadId, current, park};
+    pub(crate) use std::thread::{Thread, current, park};
+    #[cfg(not(tenfold_shuttle))]
+    pub(crate) use std::thread_local;
 }
 
 /// Shuttle's mutex with parking_lot's face (no poisoning).
@@ -38,6 +44,12 @@ mod checked {
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             self.0
                 .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+        }
+
+        pub(crate) fn into_inner(self) -> T {
+            self.0
+                .into_inner()
                 .unwrap_or_else(std::sync::PoisonError::into_inner)
         }
 
