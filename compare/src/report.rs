@@ -152,11 +152,12 @@ impl Table {
         for row in &self.rows {
             let mut line = String::new();
             for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
-                if column == 0 {
-                    line += &format!("  {cell:<width$}");
+                let cell = if column == 0 {
+                    format!("  {cell:<width$}")
                 } else {
-                    line += &format!("  {cell:>width$}");
-                }
+                    format!("  {cell:>width$}")
+                };
+                line.push_str(&cell);
             }
             println!("{}", line.trim_end());
         }

@@ -15,7 +15,7 @@ use crate::report::{Better, Row, Table};
 /// If valgrind is missing or fails.
 pub(crate) fn measure() -> Result<Vec<Row>, String> {
     let mut rows = Vec::new();
-    let mut table = Table::new(["".to_owned()].into_iter().chain(CACHES.map(str::to_owned)));
+    let mut table = Table::new([String::new()].into_iter().chain(CACHES.map(str::to_owned)));
     for operation in OPERATIONS {
         let counted: Vec<f64> = std::thread::scope(|scope| {
             let runs = CACHES.map(|cache| scope.spawn(move || per_operation(cache, operation)));

@@ -30,7 +30,7 @@ pub fn measure(arguments: &Arguments) -> Result<(), String> {
     let rows = match arguments.block {
         Block::CacheHitRatio => hit_ratio::measure(arguments)?,
         Block::CacheThroughput => throughput::measure(arguments)?,
-        Block::CacheMemory => memory::measure(arguments)?,
+        Block::CacheMemory => memory::measure(arguments),
     };
     json.map_or(Ok(()), |file| file.write(&rows))
 }

@@ -1,4 +1,4 @@
-//! moka: windowless TinyLFU; maintenance on calls.
+//! moka: windowless `TinyLFU`; maintenance on calls.
 
 use tenfold::hash::TableHasher;
 

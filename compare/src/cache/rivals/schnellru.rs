@@ -8,10 +8,12 @@ use tenfold::hash::TableHasher;
 
 use crate::cache::subject::{Key, Subject};
 
+type Shard<K> = Mutex<LruMap<K, u64, ByLength, TableHasher>>;
+
 pub(crate) struct Schnellru<K: Key> {
     hasher: TableHasher,
     /// A power of two of them.
-    shards: Box<[Mutex<LruMap<K, u64, ByLength, TableHasher>>]>,
+    shards: Box<[Shard<K>]>,
 }
 
 impl<K: Key> Schnellru<K> {
@@ -31,7 +33,7 @@ impl<K: Key> Schnellru<K> {
     }
 
     #[inline]
-    fn shard(&self, key: &K) -> &Mutex<LruMap<K, u64, ByLength, TableHasher>> {
+    fn shard(&self, key: &K) -> &Shard<K> {
         if self.shards.len() == 1 {
             return &self.shards[0];
         }

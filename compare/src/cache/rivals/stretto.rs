@@ -1,4 +1,4 @@
-//! stretto: Ristretto in Rust; TinyLFU admission on a thread of its own.
+//! stretto: Ristretto in Rust; `TinyLFU` admission on a thread of its own.
 
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
@@ -11,17 +11,17 @@ use tenfold::hash::TableHasher;
 
 use crate::cache::subject::{Key, Subject};
 
-pub(crate) struct Stretto<K: Key>(
-    Cache<
-        K,
-        u64,
-        TableKeys<K>,
-        DefaultCoster<u64>,
-        DefaultUpdateValidator<u64>,
-        DefaultCacheCallback<u64>,
-        TableHasher,
-    >,
-);
+pub(crate) struct Stretto<K: Key>(Inner<K>);
+
+type Inner<K> = Cache<
+    K,
+    u64,
+    TableKeys<K>,
+    DefaultCoster<u64>,
+    DefaultUpdateValidator<u64>,
+    DefaultCacheCallback<u64>,
+    TableHasher,
+>;
 
 impl<K: Key> Stretto<K> {
     pub(crate) fn new(capacity: usize) -> Self {

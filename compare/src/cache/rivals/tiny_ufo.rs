@@ -1,4 +1,4 @@
-//! `TinyUFO`: S3-FIFO with a TinyLFU admission, lock-free. It stores only the
+//! `TinyUFO`: S3-FIFO with a `TinyLFU` admission, lock-free. It stores only the
 //! keys' hashes, by its own hasher.
 
 use crate::cache::subject::{Key, Subject};
