@@ -1,7 +1,7 @@
 //! The same workloads for tenfold and for its rivals, side by side in one run.
 //!
 //! `cargo run --release -p compare -- <block>` prints tables and, with
-//! `--json FILE`, writes one [`report::Row`] per figure. The default build has
+//! `--json FILE`, writes one `report::Row` per figure. The default build has
 //! no rival in it: [`restart`] starts the program again with the feature that
 //! the asked block needs, so that nobody builds every rival to measure one.
 //!
