@@ -465,13 +465,16 @@ impl Summary {
             unit: "share of Belady - LRU",
             better: Better::Higher,
             ours: self.closed[0].as_ref()?.mean,
-            peers: contenders
-                .all
-                .iter()
-                .zip(&self.closed)
-                .skip(contenders.ours)
-                .filter_map(named)
-                .chain(oracle.clone())
+            peers: std::iter::once(("lru".to_owned(), 0.0))
+                .chain(
+                    contenders
+                        .all
+                        .iter()
+                        .zip(&self.closed)
+                        .skip(contenders.ours)
+                        .filter_map(named),
+                )
+                .chain(oracle)
                 .collect(),
             floor: Some(1.0),
             goal: self.best_rival(contenders).map(|(_, mean)| mean * GOAL),
@@ -481,7 +484,8 @@ impl Summary {
                 .filter_map(context)
                 .chain(chosen)
                 .collect(),
-            capacity: None,
+            // Of no cell, so that nobody takes it for one.
+            capacity: Some(0),
         })
     }
 }
