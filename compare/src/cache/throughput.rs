@@ -67,9 +67,9 @@ struct Effort {
 
 const QUICK: Effort = Effort {
     rounds: 3,
-    operations: 100_000,
-    round: Duration::from_millis(20),
-    warm_up: Duration::from_millis(200),
+    operations: 80_000,
+    round: Duration::from_millis(15),
+    warm_up: Duration::from_millis(150),
 };
 const FULL: Effort = Effort {
     rounds: 9,
@@ -505,7 +505,7 @@ impl Source {
 }
 
 /// Operations that tell how slow a cache is.
-const PILOT: usize = 1_000;
+const PILOT: usize = 500;
 
 /// Keys drawn ahead, unless a round needs more.
 const POOL: usize = 600_000;
