@@ -51,13 +51,15 @@ use crate::rng;
 const WINDOW: usize = 2;
 
 /// The studying shard looks at one bucket per so many insertions.
-const STUDY_EVERY: u32 = 4;
+const STUDY_EVERY: u32 = 8;
 
 /// An order for one shard. Marks and stamps of entries lie in the table's
 /// buckets; here is what is kept beside it.
 pub(super) struct Adaptive {
-    /// What is kept per bucket beside the table's own metadata.
-    asides: Box<[Aside]>,
+    /// Per bucket: its entries' ranks.
+    notes: Box<[Notes]>,
+    /// Per bucket: what is remembered of keys that were evicted from it.
+    ghosts: Box<[Ghosts]>,
     /// Insertions so far.
     insertions: u32,
     /// The same as stamps count it.
@@ -77,7 +79,8 @@ impl Adaptive {
     pub(super) fn new(lessons: Arc<Lessons>, studies: bool) -> Self {
         let (taught, ranks) = lessons.read();
         Self {
-            asides: Box::default(),
+            notes: Box::default(),
+            ghosts: Box::default(),
             insertions: 0,
             now: 0,
             scale: Scale::for_entries(1),
@@ -94,13 +97,14 @@ impl Adaptive {
         self.insertions = self.insertions.wrapping_add(1);
         self.now = self.scale.stamp(self.insertions);
         self.arriving = Mark::NEW;
-        if self.asides.is_empty() {
+        if self.ghosts.is_empty() {
             return;
         }
-        let aside = &mut self.asides[table.home(hash)];
-        let Some(past) = aside.ghosts.take(print(hash)) else {
+        let home = table.home(hash);
+        let Some((place, past)) = self.ghosts[home].take(print(hash)) else {
             return;
         };
+        self.notes[home].expendable |= 1 << place;
         let now = self.scale.ghost_time(self.insertions);
         let (class, age) = (past.class(), past.age(now, &self.scale));
         if let Some(learner) = &mut self.learner {
@@ -115,13 +119,13 @@ impl Adaptive {
         let bucket = &mut table.buckets[at];
         bucket.marks[way] = self.arriving.0;
         bucket.stamps[way] = self.now;
-        let aside = &mut self.asides[at];
-        aside.arrivals = aside.arrivals.wrapping_add(1);
-        if aside.arrivals.is_multiple_of(FRESH) {
-            aside.ranks = rank_all(bucket, self.now, &self.scale, &self.ranks);
+        let notes = &mut self.notes[at];
+        notes.arrivals = notes.arrivals.wrapping_add(1);
+        if notes.arrivals.is_multiple_of(FRESH) {
+            notes.ranks = rank_all(bucket, self.now, &self.scale, &self.ranks);
         } else {
             let age = self.scale.age(0);
-            aside.ranks[way] = self
+            notes.ranks[way] = self
                 .ranks
                 .of(Ranks::place(self.arriving.class(), age.bin()));
         }
@@ -132,7 +136,7 @@ impl Adaptive {
 
     /// The entry in this slot leaves.
     pub(super) fn removed(&mut self, slot: usize) {
-        self.asides[slot / WAYS].ranks[slot % WAYS] = NO_RANK;
+        self.notes[slot / WAYS].ranks[slot % WAYS] = NO_RANK;
     }
 
     /// The entry in this slot was used.
@@ -176,11 +180,15 @@ impl Adaptive {
         let age = self.now.wrapping_sub(bucket.stamps[way]) >> GHOST_SHIFT;
         let now = self.scale.ghost_time(self.insertions);
         let past = Past::new(class, now.wrapping_sub(age.min(Past::STAMPS)));
-        let ghosts = &mut self.asides[table.home(hash)].ghosts;
-        if ghosts.expendable == 0 {
-            ghosts.choose(&self.ranks, now, &self.scale);
+        let home = table.home(hash);
+        let (notes, ghosts) = (&mut self.notes[home], &mut self.ghosts[home]);
+        if notes.expendable == 0 {
+            notes.expendable = ghosts.least(&self.ranks, now, &self.scale);
         }
-        ghosts.put(print(hash), past);
+        let place = notes.expendable.trailing_zeros() as usize % WAYS;
+        notes.expendable &= !(1 << place);
+        ghosts.prints[place] = print(hash);
+        ghosts.pasts[place] = past;
         self.removed(slot);
     }
 
@@ -197,13 +205,14 @@ impl Adaptive {
         }
         self.now = now;
         self.scale = scale;
-        self.asides = (table.buckets.iter())
-            .map(|bucket| Aside {
+        self.notes = (table.buckets.iter())
+            .map(|bucket| Notes {
                 ranks: rank_all(bucket, now, &scale, &self.ranks),
+                expendable: u32::MAX,
                 arrivals: 0,
-                ghosts: Ghosts::NONE,
             })
             .collect();
+        self.ghosts = vec![Ghosts::NONE; table.buckets.len()].into();
         if let Some(learner) = &mut self.learner {
             learner.serve(entries);
         }
@@ -222,10 +231,10 @@ impl Adaptive {
             if looked_at >= WINDOW && found.is_some() {
                 break;
             }
-            let (bucket, aside) = (&table.buckets[at], &mut self.asides[at]);
+            let (bucket, notes) = (&table.buckets[at], &mut self.notes[at]);
             let mut stale = 0;
             loop {
-                let (noted, way) = lowest(&aside.ranks);
+                let (noted, way) = lowest(&notes.ranks);
                 if noted >= least {
                     break;
                 }
@@ -237,9 +246,9 @@ impl Adaptive {
                 }
                 stale += 1;
                 if stale < 3 {
-                    aside.ranks[way] = rank;
+                    notes.ranks[way] = rank;
                 } else {
-                    aside.ranks = rank_all(bucket, self.now, &self.scale, &self.ranks);
+                    notes.ranks = rank_all(bucket, self.now, &self.scale, &self.ranks);
                 }
             }
             at = table.after(at);
@@ -268,7 +277,7 @@ impl Adaptive {
                     bucket.stamps[way] = self.now.wrapping_sub(OLDEST);
                 }
             }
-            for past in self.asides[at].ghosts.iter() {
+            for past in self.ghosts[at].iter() {
                 let age = past.age(ghost_now, &self.scale);
                 learner.saw(past.class(), age.bin(), waiting);
             }
@@ -286,14 +295,17 @@ const NO_RANK: u8 = u8::MAX;
 /// at least 16 turnovers of the shard.
 const OLDEST: u16 = 1 << 15;
 
-/// What is kept of a bucket for evictions: where hits do not come.
-struct Aside {
+/// What evictions need to know of a bucket, on a cache line where hits do not
+/// come.
+#[repr(align(64))]
+struct Notes {
     /// The rank of each entry as it was when last looked at. Uses since then
     /// have only raised it, since time alone changes ranks little within
     /// [`FRESH`] arrivals.
     ranks: [u8; WAYS],
+    /// Places whose ghosts are worth least, to be taken next.
+    expendable: u32,
     arrivals: u8,
-    ghosts: Ghosts,
 }
 
 /// So many ghosts, the ones worth least, are given up before others are chosen.
@@ -435,12 +447,11 @@ impl Scale {
 
 /// What is kept of the entries that were evicted from a bucket: 4 bytes each.
 #[derive(Clone, Copy)]
+#[repr(align(64))]
 struct Ghosts {
     /// 16 bits of the key's hash; zero: there is no ghost.
     prints: [u16; WAYS],
     pasts: [Past; WAYS],
-    /// Places whose ghosts are worth least, to be taken next.
-    expendable: u32,
 }
 
 /// The class an entry had, and when it was last used, in 12 bits.
@@ -457,11 +468,10 @@ impl Ghosts {
     const NONE: Self = Self {
         prints: [0; WAYS],
         pasts: [Past(0); WAYS],
-        expendable: u32::MAX,
     };
 
-    /// Takes a key's ghost away, if it has one.
-    fn take(&mut self, print: u16) -> Option<Past> {
+    /// Takes a key's ghost away, if it has one, and says where it was.
+    fn take(&mut self, print: u16) -> Option<(usize, Past)> {
         // Most keys have none; asking for any first is a loop without branches.
         let any = self.prints.iter().fold(false, |any, &p| any | (p == print));
         if !any {
@@ -469,33 +479,21 @@ impl Ghosts {
         }
         let place = self.prints.iter().position(|&p| p == print)?;
         self.prints[place] = 0;
-        self.expendable |= 1 << place;
-        Some(self.pasts[place])
+        Some((place, self.pasts[place]))
     }
 
-    /// Leaves a ghost in the place of one that is worth little; there is one.
-    fn put(&mut self, print: u16, past: Past) {
-        let place = self.expendable.trailing_zeros() as usize % WAYS;
-        self.expendable &= !(1 << place);
-        self.prints[place] = print;
-        self.pasts[place] = past;
-    }
-
-    /// Chooses the places for the next ghosts.
-    fn choose(&mut self, ranks: &Ranks, now: u16, scale: &Scale) {
+    /// The places of the ghosts that are worth least, at least [`CHOSEN`].
+    fn least(&self, ranks: &Ranks, now: u16, scale: &Scale) -> u32 {
         let mut ranks = self.ranks(ranks, now, scale);
-        self.expendable = 0;
-        while self.expendable.count_ones() < CHOSEN {
+        let mut least = 0u32;
+        while least.count_ones() < CHOSEN {
             let (lowest, _) = lowest(&ranks);
-            if lowest == NO_RANK {
-                break;
-            }
-            let places = matches(&ranks, lowest);
-            self.expendable |= places;
+            least |= matches(&ranks, lowest);
             for rank in &mut ranks {
                 *rank |= if *rank == lowest { NO_RANK } else { 0 };
             }
         }
+        least
     }
 
     fn iter(&self) -> impl Iterator<Item = Past> {

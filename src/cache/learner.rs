@@ -44,7 +44,7 @@ const MEMORY: f32 = 5.0;
 /// … but not faster than per so many insertions.
 const LEAST_MEMORY: f32 = 5000.0;
 /// The ranks are drawn up anew after this part of a turnover …
-const LESSON: f32 = 0.0625;
+const LESSON: f32 = 0.125;
 /// … but not more often than after so many insertions.
 const LEAST_LESSON: f32 = 256.0;
 
