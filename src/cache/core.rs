@@ -452,7 +452,10 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
                 return Put::Stored(self.replaced(key, old));
             }
             // A heavier value may need room: the old entry makes way first.
-            Some(slot) => shard.remove_entry(slot, &self.hasher),
+            Some(slot) => {
+                shard.counts.removals[RemovalCause::Replaced as usize] += 1;
+                shard.remove_entry(slot, &self.hasher)
+            }
             None => None,
         };
         let mut entry = Entry {
@@ -642,8 +645,10 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
             let counts = &shard.counts;
             stats.hits += counts.hits;
             stats.misses += counts.misses;
-            stats.insertions += counts.insertions;
-            stats.updates += counts.updates;
+            // A heavier value replaces another by leaving and coming anew.
+            let replaced = counts.removals[RemovalCause::Replaced as usize];
+            stats.insertions += counts.insertions - replaced;
+            stats.updates += counts.updates + replaced;
             stats.evictions += counts.removals[RemovalCause::Size as usize];
             stats.expirations += counts.removals[RemovalCause::Expired as usize];
             stats.removals += counts.removals[RemovalCause::Explicit as usize];
