@@ -186,7 +186,7 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
     {
         let hash = self.hash(key);
         let mut shard = self.lock(hash);
-        if shard.table.is_timed() {
+        if shard.table.is_timed() || self.hooks.expiry.is_some() {
             return self.get_timed(hash, key, shard, read);
         }
         match shard.find(hash, key) {
@@ -579,10 +579,12 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         self.budget.weight.resize(old_weight, weight);
         // Each shard in turn gives up an even part of what is owed; where one
         // has too little, the next round asks the others.
+        // The listener hears of it when it is done: were it to panic on the
+        // way, the debt would remain.
+        let mut removed = Removed::new();
         while self.budget.owes() {
             for shard in &self.shards {
                 let mut shard = shard.0.lock();
-                let mut removed = Removed::new();
                 let mut used = shard.used;
                 self.budget.give_all_back(&mut shard.held, used);
                 let part = (shard.table.len() / 16).max(1);
@@ -593,9 +595,9 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
                     used = shard.used;
                     self.budget.give_all_back(&mut shard.held, used);
                 }
-                self.release(shard, removed);
             }
         }
+        self.settle(removed);
     }
 
     /// Releases a shard, then hands what left it to the listener or drops it.

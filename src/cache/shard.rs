@@ -230,7 +230,8 @@ impl<K: Hash + Eq, V> Shard<K, V> {
             let bucket = self.sweep_next % count;
             self.sweep_next = (bucket + 1) % count;
             for slot in bucket * WAYS..(bucket + 1) * WAYS {
-                if self.table.expires_at(slot) <= now {
+                let at = self.table.expires_at(slot);
+                if at != NEVER && at <= now {
                     self.remove(slot, RemovalCause::Expired, hasher, removed);
                 }
             }
