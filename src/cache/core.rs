@@ -24,6 +24,7 @@ use super::{CacheStats, Expiry, Policy, Refused};
 use crate::hash::TableHasher;
 use crate::stats::Counters;
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::flight::Ticket;
 use crate::sync::{Mutex, MutexGuard};
 use crate::time::{Clock, Instant};
 
@@ -467,9 +468,19 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
             match tried {
                 Ok(_) => break,
                 Err(NoRoom(back)) => {
+                    entry = back;
+                    if !self.admits(with.weight) {
+                        // The bound was lowered after it was asked: no room
+                        // will ever be enough.
+                        if let Some(old) = old {
+                            removed.push(old, RemovalCause::Replaced);
+                        }
+                        self.release(shard, removed);
+                        let Entry { key, value } = entry;
+                        return Put::Refused(self.refuse(key, value.into_value(), with.weight));
+                    }
                     // Other shards hold the budget. The entry waits outside
                     // while they give some of it back.
-                    entry = back;
                     drop(shard);
                     self.make_room_elsewhere(hash, with.weight, &mut removed);
                     shard = self.lock(hash);
@@ -490,6 +501,44 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
             listener(key, old.clone(), RemovalCause::Replaced);
         }
         Some(old)
+    }
+
+    /// Makes sure that the shard can store the value of this flight without
+    /// giving up its lock: between the end of a flight and the storing of its
+    /// value nobody must be able to invalidate the key.
+    pub(super) fn make_room_for_landing<'a>(
+        &'a self,
+        mut shard: MutexGuard<'a, Shard<K, V>>,
+        hash: u64,
+        ticket: &Ticket,
+        weight: u32,
+        removed: &mut Removed<K, V>,
+    ) -> MutexGuard<'a, Shard<K, V>> {
+        let cost = Cost::of(weight);
+        loop {
+            // One entry that goes is enough for one that weighs 1.
+            if (shard.used + cost).fits(shard.held) || (weight == 1 && shard.table.len() > 0) {
+                return shard;
+            }
+            let Some(key) = shard.flights.attached_key(hash, ticket) else {
+                return shard;
+            };
+            if !self.admits(weight) {
+                return shard;
+            }
+            if let Some(slot) = shard.find(hash, key.get()) {
+                if weight <= shard.table.weight(slot) {
+                    return shard;
+                }
+                shard.remove(slot, RemovalCause::Replaced, &self.hasher, removed);
+            }
+            if shard.make_room(hash, cost, &self.budget, &self.hasher, removed) {
+                return shard;
+            }
+            drop(shard);
+            self.make_room_elsewhere(hash, weight, removed);
+            shard = self.lock(hash);
+        }
     }
 
     /// Evicts from the other shards until the pot holds enough for one entry of

@@ -122,13 +122,8 @@ impl<K: Hash + Eq, V> Shard<K, V> {
     ) -> Result<usize, NoRoom<K, V>> {
         let cost = Cost::of(with.weight);
         self.order.arriving(&self.table, hash);
-        while !(self.used + cost).fits(self.held) {
-            if budget.draw(&mut self.held, self.used + cost) {
-                continue;
-            }
-            if !self.evict_one(hash, hasher, removed) {
-                return Err(NoRoom(entry));
-            }
+        if !self.make_room(hash, cost, budget, hasher, removed) {
+            return Err(NoRoom(entry));
         }
         if !self.table.has_room() {
             self.grow(hasher);
@@ -138,6 +133,26 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         self.used = self.used + cost;
         self.counts.insertions += 1;
         Ok(slot)
+    }
+
+    /// Makes room for so much, by drawing from the pots or by evicting; false
+    /// if every entry is gone and the budget is with other shards.
+    pub(super) fn make_room(
+        &mut self,
+        hash: u64,
+        cost: Cost,
+        budget: &Budget,
+        hasher: &TableHasher,
+        removed: &mut Removed<K, V>,
+    ) -> bool {
+        while !(self.used + cost).fits(self.held) {
+            if !budget.draw(&mut self.held, self.used + cost)
+                && !self.evict_one(hash, hasher, removed)
+            {
+                return false;
+            }
+        }
+        true
     }
 
     /// Evicts the entry that the policy can best do without near the home of
