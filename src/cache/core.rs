@@ -70,6 +70,8 @@ pub(super) struct Core<K, V> {
     /// otherwise.
     is_plain: bool,
     pub(super) hooks: Hooks<K, V>,
+    /// The shard that is swept next.
+    sweep_next: AtomicU64,
     pub(super) refused: AtomicU64,
     pub(super) loads: Counters<4>,
 }
@@ -137,6 +139,7 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
                 && times.time_to_idle.is_none(),
             times,
             hooks,
+            sweep_next: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             loads: Counters::new(),
         }
@@ -232,10 +235,11 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         if value.is_none() {
             shard.counts.misses += 1;
         }
-        if shard.sweep_is_due() {
-            shard.sweep(1, self.now(), &self.hasher, &mut removed);
-        }
+        let sweep_is_due = shard.sweep_is_due();
         self.release(shard, removed);
+        if sweep_is_due {
+            self.sweep_in_turn();
+        }
         if value.is_some() && self.hooks.expiry.is_some() {
             self.expire_after_read(hash, key, read_before);
         }
@@ -443,13 +447,18 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         with: Attributes,
         mut removed: Removed<K, V>,
     ) -> Put<K, V> {
+        let mut sweep_is_due = false;
         if shard.table.is_timed() {
             shard.sweep(1, self.now(), &self.hasher, &mut removed);
+            sweep_is_due = shard.sweep_is_due();
         }
         let old = match self.find_live(&mut shard, hash, &key, &mut removed) {
             Some(slot) if with.weight <= shard.table.weight(slot) => {
                 let old = shard.replace(slot, value, with);
                 self.release(shard, removed);
+                if sweep_is_due {
+                    self.sweep_in_turn();
+                }
                 return Put::Stored(self.replaced(key, old));
             }
             // A heavier value may need room: the old entry makes way first.
@@ -491,6 +500,9 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
             }
         }
         self.release(shard, removed);
+        if sweep_is_due {
+            self.sweep_in_turn();
+        }
         Put::Stored(old.and_then(|Entry { key, value }| self.replaced(key, Some(value))))
     }
 
@@ -614,6 +626,22 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
                 shard.sweep(buckets, self.now(), &self.hasher, &mut removed);
                 self.release(shard, removed);
             }
+        }
+    }
+
+    /// Sweeps a bucket of one shard after the other, whichever shards are in
+    /// use: what expired in a quiet one must go too.
+    #[cold]
+    fn sweep_in_turn(&self) {
+        let turn = self.sweep_next.fetch_add(1, Ordering::Relaxed);
+        let shard = (turn % self.shards.len() as u64) as usize;
+        // A shard that is locked is in use, and its turn comes again.
+        if let Some(mut shard) = self.shards[shard].0.try_lock()
+            && shard.table.is_timed()
+        {
+            let mut removed = Removed::new();
+            shard.sweep(1, self.now(), &self.hasher, &mut removed);
+            self.release(shard, removed);
         }
     }
 

@@ -12,8 +12,8 @@ use super::table::{self, Attributes, Entry, NEVER, Stored, Table, WAYS};
 use crate::hash::TableHasher;
 use crate::sync::flight::Flights;
 
-/// Every so many look-ups a timed shard sweeps a bucket for expired entries,
-/// so that memory comes back even if nothing is inserted.
+/// Every so many operations on a timed shard sweep a bucket of the shard whose
+/// turn it is, so that what expired leaves even if nothing is inserted there.
 const SWEEP_EVERY: u64 = 32;
 
 pub(super) struct Shard<K, V> {
@@ -253,7 +253,7 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         }
     }
 
-    /// Whether this look-up is one that should sweep a bucket.
+    /// Whether this operation is one that should sweep a bucket.
     #[inline]
     pub(super) fn sweep_is_due(&mut self) -> bool {
         self.lookups = self.lookups.wrapping_add(1);

@@ -498,6 +498,32 @@ fn stored(
             .position(|event| *event == (key, old, RemovalCause::Replaced));
         happened.remove(replaced.expect("the listener hears of a replaced value"));
     }
+    // What was born expired may be swept by the call that stored it.
+    let expired = (key, value, RemovalCause::Expired);
+    let told = happened.iter().filter(|event| **event == expired).count();
+    let same = |entry: &&Entry| (entry.key, entry.value) == (key, value);
+    let before = model.entries.iter().find(same);
+    let swept = told > usize::from(before.is_some_and(|entry| model.expired(entry)));
+    if swept {
+        assert_eq!(seconds, Some(0), "{key} expired early");
+        let last = happened.iter().rposition(|event| *event == expired);
+        happened.remove(last.expect("it was counted"));
+    }
+    replace(model, key, value, seconds, there.is_some(), happened);
+    if swept {
+        model.take(key);
+    }
+}
+
+/// Puts the value into the model as a cache of that policy does.
+fn replace(
+    model: &mut Model,
+    key: Key,
+    value: Value,
+    seconds: Option<u8>,
+    present: bool,
+    happened: Events,
+) {
     let weight = model.weigh(value);
     let deadline = seconds.map(|seconds| model.now + Duration::from_secs(seconds.into()));
     let idles = model.idles();
@@ -508,7 +534,7 @@ fn stored(
         return;
     }
     if let Some(entry) = model.entries.iter_mut().find(|entry| entry.key == key)
-        && there.is_some()
+        && present
         && weight <= entry.weight
     {
         entry.value = value;
@@ -520,7 +546,7 @@ fn stored(
         evictions(model, happened, 0, 0);
         return;
     }
-    if there.is_some() {
+    if present {
         model.take(key);
     }
     evictions(model, happened, 1, weight);
