@@ -609,7 +609,7 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         for shard in &self.shards {
             let mut shard = shard.0.lock();
             shard.flights.detach_all();
-            shard.clear(RemovalCause::Explicit, &mut removed);
+            shard.clear(|| self.now(), &self.hasher, &mut removed);
             let used = shard.used;
             self.budget.give_all_back(&mut shard.held, used);
         }

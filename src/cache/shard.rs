@@ -222,8 +222,18 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         }
     }
 
-    /// Removes everything, and gives the memory of a large table back.
-    pub(super) fn clear(&mut self, cause: RemovalCause, removed: &mut Removed<K, V>) {
+    /// Removes everything, what has expired as such, and gives the memory of a
+    /// large table back.
+    pub(super) fn clear(
+        &mut self,
+        now: impl FnOnce() -> u64,
+        hasher: &TableHasher,
+        removed: &mut Removed<K, V>,
+    ) {
+        if self.table.is_timed() {
+            self.sweep(self.table.buckets.len(), now(), hasher, removed);
+        }
+        let cause = RemovalCause::Explicit;
         self.counts.removals[cause as usize] += self.table.len() as u64;
         let table = std::mem::replace(&mut self.table, Table::new());
         self.order = Order::new(&self.kind);
