@@ -12,12 +12,12 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 /// Polls once; nobody is woken.
-pub fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
+pub(crate) fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
 /// Runs a future on this thread.
-pub fn block_on<F: Future>(future: F) -> F::Output {
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
@@ -36,7 +36,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 
 /// Gives way to other threads until they have come so far. A minute is a bound
 /// for a test that would otherwise hang, not a time that anything takes.
-pub fn until(mut reached: impl FnMut() -> bool) {
+pub(crate) fn until(mut reached: impl FnMut() -> bool) {
     let start = Instant::now();
     while !reached() {
         assert!(start.elapsed() < Duration::from_secs(60), "never reached");
@@ -45,12 +45,12 @@ pub fn until(mut reached: impl FnMut() -> bool) {
 }
 
 /// Unwinds without the panic hook's noise.
-pub fn quiet_panic() -> ! {
+pub(crate) fn quiet_panic() -> ! {
     resume_unwind(Box::new("on purpose"))
 }
 
 /// Holds up loaders until it is opened with the value they shall bring.
-pub struct Gate<T>(Arc<Mutex<Inside<T>>>);
+pub(crate) struct Gate<T>(Arc<Mutex<Inside<T>>>);
 
 struct Inside<T> {
     value: Option<T>,
@@ -58,14 +58,14 @@ struct Inside<T> {
 }
 
 impl<T: Clone> Gate<T> {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Arc::new(Mutex::new(Inside {
             value: None,
             wakers: Vec::new(),
         })))
     }
 
-    pub fn open(&self, value: T) {
+    pub(crate) fn open(&self, value: T) {
         let wakers = {
             let mut inside = self.0.lock().unwrap();
             inside.value = Some(value);
@@ -75,7 +75,7 @@ impl<T: Clone> Gate<T> {
     }
 
     /// Blocks the thread until the gate is open.
-    pub fn pass(&self) -> T {
+    pub(crate) fn pass(&self) -> T {
         block_on(self.clone())
     }
 }
@@ -103,25 +103,25 @@ impl<T: Clone> Future for Gate<T> {
 
 /// Counts what was made of it and still lives.
 #[derive(Clone, Default)]
-pub struct Census(Arc<()>);
+pub(crate) struct Census(Arc<()>);
 
 impl Census {
-    pub fn member(&self, number: u64) -> Member {
+    pub(crate) fn member(&self, number: u64) -> Member {
         Member {
             number,
             alive: Arc::clone(&self.0),
         }
     }
 
-    pub fn alive(&self) -> usize {
+    pub(crate) fn alive(&self) -> usize {
         Arc::strong_count(&self.0) - 1
     }
 }
 
 /// A key or value that its census counts; equal by number.
 #[derive(Clone)]
-pub struct Member {
-    pub number: u64,
+pub(crate) struct Member {
+    pub(crate) number: u64,
     alive: Arc<()>,
 }
 
