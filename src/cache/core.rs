@@ -493,6 +493,9 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
                     drop(shard);
                     self.make_room_elsewhere(hash, with.weight, &mut removed);
                     shard = self.lock(hash);
+                    // Whatever happened to the key meanwhile is older.
+                    let is_key = |other: &LoadKey<K>| *other.get() == entry.key;
+                    shard.flights.detach(hash, is_key);
                     if let Some(slot) = shard.find(hash, &entry.key) {
                         shard.remove(slot, RemovalCause::Replaced, &self.hasher, &mut removed);
                     }
