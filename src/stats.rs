@@ -51,7 +51,7 @@ fn stripe() -> usize {
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(tenfold_shuttle)))]
 mod tests {
     use super::*;
 

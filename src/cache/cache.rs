@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::budget::Cost;
 use super::core::{Core, IfPresent, Put};
 use super::expiry::Lifetime;
-use super::removal::RemovalCause;
-use super::table;
+use super::removal::{Gone, RemovalCause, Removed};
+use super::table::{self, Entry};
 use super::{CacheBuilder, CacheStats, Iter, Refused};
 use crate::time::Instant;
 
@@ -241,10 +241,17 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
 
     /// Removes every entry and returns them, expired ones left out.
     pub fn drain(&self) -> Vec<(K, V)> {
-        self.core
-            .clear()
-            .map(|gone| (gone.key, gone.value.into_value()))
-            .collect()
+        let mut expired = Removed::new();
+        let mut drained = Vec::new();
+        for Gone { key, value, cause } in self.core.clear() {
+            if cause == RemovalCause::Expired {
+                expired.push(Entry { key, value }, cause);
+            } else {
+                drained.push((key, value.into_value()));
+            }
+        }
+        self.core.settle(expired);
+        drained
     }
 
     /// Removes every expired entry now. Not needed for correctness: an expired

@@ -24,6 +24,7 @@ use super::{CacheStats, Expiry, Policy, Refused};
 use crate::hash::TableHasher;
 use crate::stats::Counters;
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::flight::Ticket;
 use crate::sync::{Mutex, MutexGuard};
 use crate::time::{Clock, Instant};
 
@@ -69,6 +70,8 @@ pub(super) struct Core<K, V> {
     /// otherwise.
     is_plain: bool,
     pub(super) hooks: Hooks<K, V>,
+    /// The shard that is swept next.
+    sweep_next: AtomicU64,
     pub(super) refused: AtomicU64,
     pub(super) loads: Counters<4>,
 }
@@ -136,6 +139,7 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
                 && times.time_to_idle.is_none(),
             times,
             hooks,
+            sweep_next: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             loads: Counters::new(),
         }
@@ -186,7 +190,7 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
     {
         let hash = self.hash(key);
         let mut shard = self.lock(hash);
-        if shard.table.is_timed() {
+        if shard.table.is_timed() || self.hooks.expiry.is_some() {
             return self.get_timed(hash, key, shard, read);
         }
         match shard.find(hash, key) {
@@ -231,10 +235,11 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         if value.is_none() {
             shard.counts.misses += 1;
         }
-        if shard.sweep_is_due() {
-            shard.sweep(1, self.now(), &self.hasher, &mut removed);
-        }
+        let sweep_is_due = shard.sweep_is_due();
         self.release(shard, removed);
+        if sweep_is_due {
+            self.sweep_in_turn();
+        }
         if value.is_some() && self.hooks.expiry.is_some() {
             self.expire_after_read(hash, key, read_before);
         }
@@ -442,8 +447,10 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         with: Attributes,
         mut removed: Removed<K, V>,
     ) -> Put<K, V> {
+        let mut sweep_is_due = false;
         if shard.table.is_timed() {
             shard.sweep(1, self.now(), &self.hasher, &mut removed);
+            sweep_is_due = shard.sweep_is_due();
         }
         let old = match self.find_live(&mut shard, hash, &key, &mut removed) {
             Some(slot) if with.weight <= shard.table.weight(slot) => {
@@ -454,18 +461,37 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
                 }
                 drop(shard);
                 self.settle(removed);
+                if sweep_is_due {
+                    self.sweep_in_turn();
+                }
                 return Put::Stored(self.replaced(key, old));
             }
             // A heavier value may need room: the old entry makes way first.
-            Some(slot) => shard.remove_entry(slot, &self.hasher),
+            Some(slot) => {
+                shard.counts.removals[RemovalCause::Replaced as usize] += 1;
+                shard.remove_entry(slot, &self.hasher)
+            }
             None => None,
         };
-        while !shard.make_room(hash, with.weight, &self.budget, &self.hasher, &mut removed) {
+        shard.arriving(hash);
+        let cost = Cost::of(with.weight);
+        while !shard.make_room(hash, cost, &self.budget, &self.hasher, &mut removed) {
+            if !self.admits(with.weight) {
+                // The bound was lowered after it was asked: no room will ever
+                // be enough.
+                if let Some(old) = old {
+                    removed.push(old, RemovalCause::Replaced);
+                }
+                self.release(shard, removed);
+                return Put::Refused(self.refuse(key, value, with.weight));
+            }
             // Other shards hold the budget; they give some of it back while
             // this one is unlocked.
             drop(shard);
             self.make_room_elsewhere(hash, with.weight, &mut removed);
             shard = self.lock(hash);
+            // Whatever happened to the key meanwhile is older.
+            shard.flights.detach(hash, |other| *other.get() == key);
             if let Some(slot) = shard.find(hash, &key) {
                 shard.remove(slot, RemovalCause::Replaced, &self.hasher, &mut removed);
             }
@@ -474,6 +500,9 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         shard.add(hash, Entry { key, value }, with, &self.hasher);
         drop(shard);
         self.settle(removed);
+        if sweep_is_due {
+            self.sweep_in_turn();
+        }
         Put::Stored(old.and_then(|Entry { key, value }| self.replaced(key, Some(value))))
     }
 
@@ -484,6 +513,44 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
             listener(key, old.clone(), RemovalCause::Replaced);
         }
         Some(old)
+    }
+
+    /// Makes sure that the shard can store the value of this flight without
+    /// giving up its lock: between the end of a flight and the storing of its
+    /// value nobody must be able to invalidate the key.
+    pub(super) fn make_room_for_landing<'a>(
+        &'a self,
+        mut shard: MutexGuard<'a, Shard<K, V>>,
+        hash: u64,
+        ticket: &Ticket,
+        weight: u32,
+        removed: &mut Removed<K, V>,
+    ) -> MutexGuard<'a, Shard<K, V>> {
+        let cost = Cost::of(weight);
+        loop {
+            // One entry that goes is enough for one that weighs 1.
+            if (shard.used + cost).fits(shard.held) || (weight == 1 && shard.table.len() > 0) {
+                return shard;
+            }
+            let Some(key) = shard.flights.attached_key(hash, ticket) else {
+                return shard;
+            };
+            if !self.admits(weight) {
+                return shard;
+            }
+            if let Some(slot) = shard.find(hash, key.get()) {
+                if weight <= shard.table.weight(slot) {
+                    return shard;
+                }
+                shard.remove(slot, RemovalCause::Replaced, &self.hasher, removed);
+            }
+            if shard.make_room(hash, cost, &self.budget, &self.hasher, removed) {
+                return shard;
+            }
+            drop(shard);
+            self.make_room_elsewhere(hash, weight, removed);
+            shard = self.lock(hash);
+        }
     }
 
     /// Evicts from the other shards until the pot holds enough for one entry of
@@ -543,7 +610,7 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         for shard in &self.shards {
             let mut shard = shard.0.lock();
             shard.flights.detach_all();
-            shard.clear(RemovalCause::Explicit, &mut removed);
+            shard.clear(|| self.now(), &self.hasher, &mut removed);
             let used = shard.used;
             self.budget.give_all_back(&mut shard.held, used);
         }
@@ -563,6 +630,22 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         }
     }
 
+    /// Sweeps a bucket of one shard after the other, whichever shards are in
+    /// use: what expired in a quiet one must go too.
+    #[cold]
+    fn sweep_in_turn(&self) {
+        let turn = self.sweep_next.fetch_add(1, Ordering::Relaxed);
+        let shard = (turn % self.shards.len() as u64) as usize;
+        // A shard that is locked is in use, and its turn comes again.
+        if let Some(mut shard) = self.shards[shard].0.try_lock()
+            && shard.table.is_timed()
+        {
+            let mut removed = Removed::new();
+            shard.sweep(1, self.now(), &self.hasher, &mut removed);
+            self.release(shard, removed);
+        }
+    }
+
     /// Changes the bounds and evicts what no longer fits.
     pub(super) fn resize(&self, entries: u64, weight: u64) {
         let old_entries = self.max_entries.swap(entries, Ordering::Relaxed);
@@ -574,10 +657,12 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         self.budget.weight.resize(old_weight, weight);
         // Each shard in turn gives up an even part of what is owed; where one
         // has too little, the next round asks the others.
+        // The listener hears of it when it is done: were it to panic on the
+        // way, the debt would remain.
+        let mut removed = Removed::new();
         while self.budget.owes() {
             for shard in &self.shards {
                 let mut shard = shard.0.lock();
-                let mut removed = Removed::new();
                 let mut used = shard.used;
                 self.budget.give_all_back(&mut shard.held, used);
                 let part = (shard.table.len() / 16).max(1);
@@ -588,9 +673,9 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
                     used = shard.used;
                     self.budget.give_all_back(&mut shard.held, used);
                 }
-                self.release(shard, removed);
             }
         }
+        self.settle(removed);
     }
 
     /// Releases a shard, then hands what left it to the listener or drops it.
@@ -647,8 +732,10 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
             let counts = &shard.counts;
             stats.hits += counts.hits;
             stats.misses += counts.misses;
-            stats.insertions += counts.insertions;
-            stats.updates += counts.updates;
+            // A heavier value replaces another by leaving and coming anew.
+            let replaced = counts.removals[RemovalCause::Replaced as usize];
+            stats.insertions += counts.insertions - replaced;
+            stats.updates += counts.updates + replaced;
             stats.evictions += counts.removals[RemovalCause::Size as usize];
             stats.expirations += counts.removals[RemovalCause::Expired as usize];
             stats.removals += counts.removals[RemovalCause::Explicit as usize];

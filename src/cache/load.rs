@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Cache;
-use super::core::{COALESCED, Core, LOAD_FAILURES, LOAD_NANOS, LOADS};
+use super::core::{COALESCED, Core, LOAD_FAILURES, LOAD_NANOS, LOADS, Put};
 use super::expiry::Lifetime;
-use super::removal::Removed;
+use super::removal::{RemovalCause, Removed};
 use super::table::Attributes;
 use crate::sync::atomic::Ordering;
 use crate::sync::flight::{
@@ -309,6 +309,10 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
             Some(self.attributes(hash, &key, value, Lifetime::Loaded))
         });
         let mut shard = self.lock(hash);
+        let mut removed = Removed::new();
+        if let (Some(_), Some(with)) = (&value, with) {
+            shard = self.make_room_for_landing(shard, hash, ticket, with.weight, &mut removed);
+        }
         let mut landing = shard.flights.land(hash, ticket);
         let key = landing.take_key();
         let leftover = landing.leftover_key();
@@ -316,18 +320,25 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         match (key, value, with) {
             (Some(key), Some(value), Some(with)) => match key.into_key() {
                 Some(key) if self.admits(with.weight) => {
-                    let removed = Removed::new();
-                    self.put_locked(shard, hash, key, value, with, removed);
+                    let put = self.put_locked(shard, hash, key, value, with, removed);
+                    if let Put::Refused(refused) = put {
+                        let (key, value) = refused.into_entry();
+                        self.notify(key, value, RemovalCause::Refused);
+                    }
                 }
                 Some(key) => {
-                    drop(shard);
+                    // An older value would be stale.
+                    if let Some(slot) = shard.find(hash, &key) {
+                        shard.remove(slot, RemovalCause::Replaced, &self.hasher, &mut removed);
+                    }
+                    self.release(shard, removed);
                     self.refused.fetch_add(1, Ordering::Relaxed);
-                    self.refuse_and_forget(key, value);
+                    self.notify(key, value, RemovalCause::Refused);
                 }
-                None => drop(shard),
+                None => self.release(shard, removed),
             },
             (key, value, _) => {
-                drop(shard);
+                self.release(shard, removed);
                 // Dropping them is user code.
                 drop((key, value));
             }

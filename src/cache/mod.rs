@@ -13,6 +13,8 @@ mod iter;
 mod learner;
 mod lists;
 mod load;
+#[cfg(all(test, tenfold_shuttle))]
+mod models;
 mod order;
 mod policy;
 mod removal;

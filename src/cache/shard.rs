@@ -12,8 +12,8 @@ use super::table::{self, Attributes, Entry, NEVER, Stored, Table, WAYS};
 use crate::hash::TableHasher;
 use crate::sync::flight::Flights;
 
-/// Every so many look-ups a timed shard sweeps a bucket for expired entries,
-/// so that memory comes back even if nothing is inserted.
+/// Every so many operations on a timed shard sweep a bucket of the shard whose
+/// turn it is, so that what expired leaves even if nothing is inserted there.
 const SWEEP_EVERY: u64 = 32;
 
 pub(super) struct Shard<K, V> {
@@ -105,28 +105,10 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         Some(std::mem::replace(&mut entry.value, Stored::Inline(value)))
     }
 
-    /// Makes room for an entry of this weight whose key has this hash and is
-    /// not in the shard, evicting what must go into `removed`. False if every
-    /// entry is gone and the budget is with other shards.
+    /// A key with this hash, which is not in the shard, is about to be added.
     #[inline]
-    pub(super) fn make_room(
-        &mut self,
-        hash: u64,
-        weight: u32,
-        budget: &Budget,
-        hasher: &TableHasher,
-        removed: &mut Removed<K, V>,
-    ) -> bool {
-        let cost = Cost::of(weight);
+    pub(super) fn arriving(&mut self, hash: u64) {
         self.order.arriving(&self.table, hash);
-        while !(self.used + cost).fits(self.held) {
-            if !budget.draw(&mut self.held, self.used + cost)
-                && !self.evict_one(hash, hasher, removed)
-            {
-                return false;
-            }
-        }
-        true
     }
 
     /// Adds an entry for which room has been made.
@@ -145,6 +127,26 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         self.order.inserted(&mut self.table, slot);
         self.used = self.used + Cost::of(with.weight);
         self.counts.insertions += 1;
+    }
+
+    /// Makes room for so much, by drawing from the pots or by evicting; false
+    /// if every entry is gone and the budget is with other shards.
+    pub(super) fn make_room(
+        &mut self,
+        hash: u64,
+        cost: Cost,
+        budget: &Budget,
+        hasher: &TableHasher,
+        removed: &mut Removed<K, V>,
+    ) -> bool {
+        while !(self.used + cost).fits(self.held) {
+            if !budget.draw(&mut self.held, self.used + cost)
+                && !self.evict_one(hash, hasher, removed)
+            {
+                return false;
+            }
+        }
+        true
     }
 
     /// Evicts the entry that the policy can best do without near the home of
@@ -214,8 +216,18 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         }
     }
 
-    /// Removes everything, and gives the memory of a large table back.
-    pub(super) fn clear(&mut self, cause: RemovalCause, removed: &mut Removed<K, V>) {
+    /// Removes everything, what has expired as such, and gives the memory of a
+    /// large table back.
+    pub(super) fn clear(
+        &mut self,
+        now: impl FnOnce() -> u64,
+        hasher: &TableHasher,
+        removed: &mut Removed<K, V>,
+    ) {
+        if self.table.is_timed() {
+            self.sweep(self.table.buckets.len(), now(), hasher, removed);
+        }
+        let cause = RemovalCause::Explicit;
         self.counts.removals[cause as usize] += self.table.len() as u64;
         let table = std::mem::replace(&mut self.table, Table::new());
         self.order = Order::new(&self.kind);
@@ -237,14 +249,15 @@ impl<K: Hash + Eq, V> Shard<K, V> {
             let bucket = self.sweep_next % count;
             self.sweep_next = (bucket + 1) % count;
             for slot in bucket * WAYS..(bucket + 1) * WAYS {
-                if self.table.expires_at(slot) <= now {
+                let at = self.table.expires_at(slot);
+                if at != NEVER && at <= now {
                     self.remove(slot, RemovalCause::Expired, hasher, removed);
                 }
             }
         }
     }
 
-    /// Whether this look-up is one that should sweep a bucket.
+    /// Whether this operation is one that should sweep a bucket.
     #[inline]
     pub(super) fn sweep_is_due(&mut self) -> bool {
         self.lookups = self.lookups.wrapping_add(1);

@@ -12,9 +12,11 @@ pub(crate) use checked::{Mutex, MutexGuard};
 
 pub(crate) mod atomic {
     #[cfg(tenfold_shuttle)]
-    pub(crate) use shuttle::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+    pub(crate) use shuttle::sync::atomic::{
+        AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+    };
     #[cfg(not(tenfold_shuttle))]
-    pub(crate) use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+    pub(crate) use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 }
 
 pub(crate) mod thread {

@@ -13,25 +13,25 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tenfold::cache::{Cache, Policy, RemovalCause};
+use tenfold::cache::{Cache, Compute, Computed, Policy, RemovalCause};
 use tenfold::time::{Jitter, ManualClock};
 
-pub type Key = u8;
-pub type Value = u16;
+pub(crate) type Key = u8;
+pub(crate) type Value = u16;
 
 #[derive(Debug, Clone)]
-pub struct Config {
-    pub policy: Policy,
-    pub max_entries: Option<usize>,
+pub(crate) struct Config {
+    pub(crate) policy: Policy,
+    pub(crate) max_entries: Option<usize>,
     /// With it, an entry weighs its value modulo ten, at least one.
-    pub max_weight: Option<u64>,
-    pub time_to_live: Option<u8>,
-    pub time_to_idle: Option<u8>,
-    pub shards: usize,
+    pub(crate) max_weight: Option<u64>,
+    pub(crate) time_to_live: Option<u8>,
+    pub(crate) time_to_idle: Option<u8>,
+    pub(crate) shards: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub enum Op {
+pub(crate) enum Op {
     Get(Key),
     GetRef(Key),
     Peek(Key),
@@ -39,19 +39,24 @@ pub enum Op {
     Insert(Key, Value),
     TryInsert(Key, Value),
     InsertFor(Key, Value, u8),
+    InsertUntil(Key, Value, u8),
     InsertIfAbsent(Key, Value),
     Load(Key, Value),
     FailToLoad(Key),
     Upsert(Key, Value),
     ComputeRemoval(Key),
+    ComputeNothing(Key),
     Remove(Key),
+    RemoveEntry(Key),
     Invalidate(Key),
     InvalidateAll,
     Drain,
     RetainMultiplesOf(Value),
+    InvalidateMultiplesOf(Value),
     Advance(u8),
     PurgeExpired,
     Resize(u8),
+    ResizeWeight(u8),
 }
 
 struct Entry {
@@ -129,9 +134,6 @@ impl Model {
     /// Who has to go, by the name of the policy; `None` where the model cannot
     /// know.
     fn victim(&self) -> Option<Key> {
-        if self.config.time_to_live.is_some() || self.config.time_to_idle.is_some() {
-            return None;
-        }
         let by = |rank: &dyn Fn(&Entry) -> (u64, u64)| {
             self.entries
                 .iter()
@@ -150,6 +152,16 @@ impl Model {
         self.entries.iter().map(|entry| entry.weight).sum()
     }
 
+    /// How much of its bounds a cache of several shards may leave unused.
+    fn idle(&self) -> (usize, u64) {
+        if self.config.shards == 1 {
+            return (0, 0);
+        }
+        let entries = self.config.max_entries.unwrap_or(0);
+        let weight = self.config.max_weight.unwrap_or(0);
+        (entries / 64, weight / 64)
+    }
+
     fn fits(&self, more_entries: usize, more_weight: u64) -> bool {
         self.config
             .max_entries
@@ -165,7 +177,7 @@ type Events = Vec<(Key, Value, RemovalCause)>;
 
 /// Runs the operations against the cache and the model; panics where they
 /// differ.
-pub fn run(config: &Config, ops: &[Op]) {
+pub(crate) fn run(config: &Config, ops: &[Op]) {
     let clock = ManualClock::new();
     let events = Arc::new(Mutex::new(Events::new()));
     let told = Arc::clone(&events);
@@ -204,9 +216,19 @@ pub fn run(config: &Config, ops: &[Op]) {
         assert_eq!(cache.weight(), model.weight(), "after {op:?}");
         assert!(model.fits(0, 0), "bounds exceeded by {op:?}");
     }
-    for entry in cache.iter() {
-        assert_eq!(model.value(entry.key), Some(entry.value));
+    let mut live = model.entries.iter().filter(|e| !model.expired(e)).count();
+    for seen in cache.iter() {
+        let entry = model.live(seen.key).expect("no expired entry is seen");
+        let ends = [entry.deadline, entry.idles].into_iter().flatten().min();
+        assert_eq!(seen.value, entry.value);
+        assert_eq!(u64::from(seen.weight), entry.weight);
+        assert_eq!(seen.expires_in, ends.map(|at| at - model.now));
+        live -= 1;
     }
+    assert_eq!(live, 0, "every live entry is seen");
+    let stats = cache.stats();
+    let left = stats.evictions + stats.expirations + stats.removals;
+    assert_eq!(stats.insertions, stats.entries + left, "{stats}");
 }
 
 fn step(
@@ -255,6 +277,11 @@ fn step(
             let old = cache.insert_with_ttl(key, value, Duration::from_secs(seconds.into()));
             stored(model, key, value, Some(seconds), old, happened());
         }
+        Op::InsertUntil(key, value, seconds) => {
+            let deadline = clock.now() + Duration::from_secs(seconds.into());
+            let old = cache.insert_with_deadline(key, value, deadline);
+            stored(model, key, value, Some(seconds), old, happened());
+        }
         Op::TryInsert(key, value) => match cache.try_insert(key, value) {
             Ok(old) => stored(
                 model,
@@ -290,15 +317,15 @@ fn step(
             assert_eq!(removed, model.value(key), "{op:?}");
             model.take(key);
         }
+        Op::RemoveEntry(key) => {
+            let removed = cache.remove_entry(&key);
+            only_expiry(model, happened());
+            assert_eq!(removed, model.value(key).map(|value| (key, value)));
+            model.take(key);
+        }
         Op::Invalidate(key) => {
-            let there = model.value(key);
             cache.invalidate(&key);
-            let mut happened = happened();
-            if let Some(value) = there {
-                assert_eq!(happened.pop(), Some((key, value, RemovalCause::Explicit)));
-                model.take(key);
-            }
-            only_expiry(model, happened);
+            removal(model, key, happened());
         }
         Op::InvalidateAll => {
             cache.invalidate_all();
@@ -339,12 +366,88 @@ fn step(
                 evictions(model, happened(), 0, 0);
             }
         }
-        Op::Load(..)
-        | Op::FailToLoad(_)
-        | Op::Upsert(..)
-        | Op::ComputeRemoval(_)
-        | Op::RetainMultiplesOf(_) => {}
+        Op::ResizeWeight(weight) => {
+            if model.config.max_weight.is_some() {
+                cache.resize_weight(weight.into());
+                model.config.max_weight = Some(weight.into());
+                evictions(model, happened(), 0, 0);
+            }
+        }
+        Op::Load(key, value) => {
+            let there = model.value(key);
+            let got = cache.get_with(key, || value).expect("asks for no key");
+            let lifetime = model.config.time_to_live;
+            if there.is_some() {
+                only_expiry(model, happened());
+                assert_eq!(model.use_of(key), Some(got), "{op:?}");
+            } else {
+                assert_eq!(got, value);
+                stored(model, key, value, lifetime, None, happened());
+            }
+        }
+        Op::FailToLoad(key) => {
+            let got = cache.try_get_with(key, || Err::<Value, _>("no"));
+            only_expiry(model, happened());
+            assert_eq!(got.ok(), model.use_of(key), "{op:?}");
+        }
+        Op::Upsert(key, value) => {
+            let computed = cache.compute(key, |_| Compute::Put(value));
+            let Ok(Computed::Stored { new, old }) = computed else {
+                panic!("{op:?} did not store");
+            };
+            assert_eq!(new, value);
+            let lifetime = model.config.time_to_live;
+            stored(model, key, value, lifetime, old, happened());
+        }
+        Op::ComputeRemoval(key) => {
+            let computed = cache.compute(key, |_| Compute::Remove).expect("no circle");
+            let expected = removal(model, key, happened());
+            let expected = expected.map_or(Computed::Unchanged(None), Computed::Removed);
+            assert_eq!(computed, expected);
+        }
+        Op::ComputeNothing(key) => {
+            let computed = cache.compute(key, |_| Compute::Keep).expect("no circle");
+            assert_eq!(computed, Computed::Unchanged(model.value(key)));
+            only_expiry(model, happened());
+        }
+        Op::RetainMultiplesOf(number) => {
+            let number = number.max(1);
+            cache.retain(|_, value| value.is_multiple_of(number));
+            removals(model, happened(), |value| !value.is_multiple_of(number));
+        }
+        Op::InvalidateMultiplesOf(number) => {
+            let number = number.max(1);
+            cache.invalidate_if(|_, value| value.is_multiple_of(number));
+            removals(model, happened(), |value| value.is_multiple_of(number));
+        }
     }
+}
+
+/// Follows the reports of a call that removed one key and told of it.
+fn removal(model: &mut Model, key: Key, mut happened: Events) -> Option<Value> {
+    let there = model.value(key);
+    if let Some(value) = there {
+        assert_eq!(happened.pop(), Some((key, value, RemovalCause::Explicit)));
+        model.take(key);
+    }
+    only_expiry(model, happened);
+    there
+}
+
+/// Follows the reports of a call that removed all entries of some kind.
+fn removals(model: &mut Model, happened: Events, goes: impl Fn(Value) -> bool) {
+    for (key, value, cause) in happened {
+        if cause == RemovalCause::Expired {
+            expiry(model, key, value);
+            continue;
+        }
+        assert_eq!(cause, RemovalCause::Explicit);
+        assert_eq!(model.value(key), Some(value));
+        assert!(goes(value), "{key} had to stay");
+        model.take(key);
+    }
+    let stays = |entry: &Entry| model.expired(entry) || !goes(entry.value);
+    assert!(model.entries.iter().all(stays), "some had to go");
 }
 
 /// Follows the reports of a call that makes no room.
@@ -367,8 +470,9 @@ fn evictions(model: &mut Model, happened: Events, entries: usize, weight: u64) {
         match cause {
             RemovalCause::Expired => expiry(model, key, value),
             RemovalCause::Size => {
+                let (idle_entries, idle_weight) = model.idle();
                 assert!(
-                    !model.fits(entries, weight),
+                    !model.fits(entries + idle_entries, weight + idle_weight),
                     "{key} evicted although there was room"
                 );
                 if let Some(victim) = model.victim() {
@@ -405,6 +509,32 @@ fn stored(
             .position(|event| *event == (key, old, RemovalCause::Replaced));
         happened.remove(replaced.expect("the listener hears of a replaced value"));
     }
+    // What was born expired may be swept by the call that stored it.
+    let expired = (key, value, RemovalCause::Expired);
+    let told = happened.iter().filter(|event| **event == expired).count();
+    let same = |entry: &&Entry| (entry.key, entry.value) == (key, value);
+    let before = model.entries.iter().find(same);
+    let swept = told > usize::from(before.is_some_and(|entry| model.expired(entry)));
+    if swept {
+        assert_eq!(seconds, Some(0), "{key} expired early");
+        let last = happened.iter().rposition(|event| *event == expired);
+        happened.remove(last.expect("it was counted"));
+    }
+    replace(model, key, value, seconds, there.is_some(), happened);
+    if swept {
+        model.take(key);
+    }
+}
+
+/// Puts the value into the model as a cache of that policy does.
+fn replace(
+    model: &mut Model,
+    key: Key,
+    value: Value,
+    seconds: Option<u8>,
+    present: bool,
+    happened: Events,
+) {
     let weight = model.weigh(value);
     let deadline = seconds.map(|seconds| model.now + Duration::from_secs(seconds.into()));
     let idles = model.idles();
@@ -415,7 +545,7 @@ fn stored(
         return;
     }
     if let Some(entry) = model.entries.iter_mut().find(|entry| entry.key == key)
-        && there.is_some()
+        && present
         && weight <= entry.weight
     {
         entry.value = value;
@@ -427,7 +557,7 @@ fn stored(
         evictions(model, happened, 0, 0);
         return;
     }
-    if there.is_some() {
+    if present {
         model.take(key);
     }
     evictions(model, happened, 1, weight);

@@ -86,6 +86,12 @@ impl<K, V> Flights<K, V> {
         Some(&note.key)
     }
 
+    /// The same, if its value is still wanted.
+    pub(crate) fn attached_key(&self, hash: u64, ticket: &Ticket) -> Option<&K> {
+        let note = self.table.find(hash, |note| note.id == ticket.0)?;
+        note.attached.then_some(&note.key)
+    }
+
     /// Hands a flight without a leader to one of its waiters, or ends it when
     /// nobody waits. The answer must be announced outside of the owner's lock.
     pub(crate) fn abandon(&mut self, hash: u64, ticket: &Ticket) -> Abandoned<K> {
