@@ -25,12 +25,13 @@ fn main() {
     criterion.final_summary();
 }
 
-/// Reads of resident keys, at random.
+/// Reads of resident keys, at random. The cache is half full, so that every key
+/// is resident under every policy.
 fn hit(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("cache/hit");
     group.throughput(Throughput::Elements(OPERATIONS as u64));
     for policy in Policy::ALL {
-        let cache = filled(policy);
+        let cache = with_keys(policy, CAPACITY as u64 / 2);
         let keys = uniform(CAPACITY as u64 / 2);
         group.bench_function(policy.to_string(), |bencher| {
             bencher.iter(|| {
@@ -104,7 +105,7 @@ fn churn(criterion: &mut Criterion) {
                 }
             });
         });
-        assert_eq!(cache.len(), CAPACITY);
+        assert!(cache.len() <= CAPACITY);
     }
     group.finish();
 }
@@ -129,12 +130,17 @@ fn load(criterion: &mut Criterion) {
 
 /// A full cache of the keys from zero on.
 fn filled(policy: Policy) -> Cache<u64, u64> {
+    with_keys(policy, CAPACITY as u64)
+}
+
+fn with_keys(policy: Policy, keys: u64) -> Cache<u64, u64> {
     let builder = Cache::builder().max_entries(CAPACITY).policy(policy);
     let cache = builder.build().expect("a bound is set");
-    for key in 0..CAPACITY as u64 {
+    for key in 0..keys {
         cache.insert(key, key);
     }
-    assert_eq!(cache.len(), CAPACITY);
+    // A 64th may lie idle with the shards.
+    assert!(cache.len() as u64 > keys - keys / 32);
     cache
 }
 

@@ -70,9 +70,10 @@
 //!
 //! * **Bounds are never exceeded**, not for a moment and not by one entry:
 //!   room is made before an entry is stored. (A lowered bound holds once
-//!   [`resize`] has returned.) The whole bound can be used,
-//!   whichever shards the keys fall into. Both [`max_entries`] and
-//!   [`max_weight`] may be set. An entry heavier than the cache is refused and
+//!   [`resize`] has returned.) A cache of several shards may leave up to a 64th of
+//!   its bounds unused, held ready by shards that do not need it just then; one of
+//!   fewer than 4096 entries uses all. Both [`max_entries`] and [`max_weight`]
+//!   may be set. An entry heavier than the cache is refused and
 //!   handed back; zero entries is a valid bound and stores nothing.
 //! * **An expired entry is never returned**, as the cache's clock tells the
 //!   time. Its memory comes back without anybody asking for it: every insertion
@@ -85,7 +86,8 @@
 //!   waited, as `Arc<E>`, and is not stored.
 //! * **An invalidation beats a load.** After [`invalidate`], [`remove`],
 //!   [`insert`], [`invalidate_all`] or [`invalidate_if`] has returned, no value
-//!   whose load had begun before is stored or given to a caller who comes later.
+//!   whose load began before the call is stored, or given to a caller who comes
+//!   later. The last two detach every load under way, whatever its key.
 //! * **A loader that asks for its own key gets an error**, not a deadlock, and
 //!   so does one that closes a circle of loaders.
 //! * **Your code runs outside the locks**: loaders, listener, weigher, expiry,
