@@ -44,7 +44,7 @@ use std::sync::Arc;
 
 use super::learner::{AGES, Learner, Lessons, Ranks};
 use super::table::{self, Bucket, Table, WAYS};
-use super::tags::matches;
+use super::tags::{lowest, matches};
 use crate::rng;
 
 /// How many buckets a victim is looked for in.
@@ -56,8 +56,8 @@ const STUDY_EVERY: u32 = 4;
 /// An order for one shard. Marks and stamps of entries lie in the table's
 /// buckets; here is what is kept beside it.
 pub(super) struct Adaptive {
-    /// Per bucket: what is remembered of keys that were evicted from it.
-    ghosts: Box<[Ghosts]>,
+    /// What is kept per bucket beside the table's own metadata.
+    asides: Box<[Aside]>,
     /// Insertions so far.
     insertions: u32,
     /// The same as stamps count it.
@@ -77,7 +77,7 @@ impl Adaptive {
     pub(super) fn new(lessons: Arc<Lessons>, studies: bool) -> Self {
         let (taught, ranks) = lessons.read();
         Self {
-            ghosts: Box::default(),
+            asides: Box::default(),
             insertions: 0,
             now: 0,
             scale: Scale::for_entries(1),
@@ -94,11 +94,11 @@ impl Adaptive {
         self.insertions = self.insertions.wrapping_add(1);
         self.now = self.scale.stamp(self.insertions);
         self.arriving = Mark::NEW;
-        if self.ghosts.is_empty() {
+        if self.asides.is_empty() {
             return;
         }
-        let ghosts = &mut self.ghosts[table.home(hash)];
-        let Some(past) = ghosts.take(print(hash)) else {
+        let aside = &mut self.asides[table.home(hash)];
+        let Some(past) = aside.ghosts.take(print(hash)) else {
             return;
         };
         let now = self.scale.ghost_time(self.insertions);
@@ -111,19 +111,41 @@ impl Adaptive {
 
     /// The entry that was announced as arriving lies in this slot.
     pub(super) fn inserted<K, V>(&mut self, table: &mut Table<K, V>, slot: usize) {
-        let (bucket, way) = (slot / WAYS, slot % WAYS);
-        table.buckets[bucket].marks[way] = self.arriving.0;
-        table.buckets[bucket].stamps[way] = self.now;
-        if self.learner.is_some() {
-            self.study(table, bucket);
+        let (at, way) = (slot / WAYS, slot % WAYS);
+        let bucket = &mut table.buckets[at];
+        bucket.marks[way] = self.arriving.0;
+        bucket.stamps[way] = self.now;
+        let aside = &mut self.asides[at];
+        aside.arrivals = aside.arrivals.wrapping_add(1);
+        if aside.arrivals.is_multiple_of(FRESH) {
+            aside.ranks = rank_all(bucket, self.now, &self.scale, &self.ranks);
+        } else {
+            let age = self.scale.age(0);
+            aside.ranks[way] = self
+                .ranks
+                .of(Ranks::place(self.arriving.class(), age.bin()));
         }
+        if self.learner.is_some() {
+            self.study(table, at);
+        }
+    }
+
+    /// The entry in this slot leaves.
+    pub(super) fn removed(&mut self, slot: usize) {
+        self.asides[slot / WAYS].ranks[slot % WAYS] = NO_RANK;
     }
 
     /// The entry in this slot was used.
     #[inline]
     pub(super) fn used<K, V>(&mut self, table: &mut Table<K, V>, slot: usize) {
         let (bucket, way) = (&mut table.buckets[slot / WAYS], slot % WAYS);
-        let age = self.scale.age(self.now.wrapping_sub(bucket.stamps[way]));
+        let age = self.now.wrapping_sub(bucket.stamps[way]);
+        if age == 0 {
+            // Uses that follow each other at once are one use; and a hit that
+            // writes nothing leaves the cache lines to other readers.
+            return;
+        }
+        let age = self.scale.age(age);
         bucket.stamps[way] = self.now;
         let before = Mark(bucket.marks[way]);
         bucket.marks[way] = before.used_again(age).0;
@@ -137,20 +159,7 @@ impl Adaptive {
         if let Some((taught, ranks)) = self.lessons.read_newer(self.taught) {
             (self.taught, self.ranks) = (taught, ranks);
         }
-        let (mut least, mut at) = (NO_RANK, None);
-        let mut bucket = home;
-        // A window without an entry is moved along.
-        for looked_at in 0..table.buckets.len() {
-            if looked_at >= WINDOW && at.is_some() {
-                break;
-            }
-            let ranks = self.ranks_in(&table.buckets[bucket]);
-            let (rank, way) = lowest(&ranks);
-            if rank < least {
-                (least, at) = (rank, Some(bucket * WAYS + way));
-            }
-            bucket = table.after(bucket);
-        }
+        let at = self.lowest_in_window(table, home);
         let slot = at?;
         if let Some(learner) = &mut self.learner {
             let (bucket, way) = (&table.buckets[slot / WAYS], slot % WAYS);
@@ -167,10 +176,12 @@ impl Adaptive {
         let age = self.now.wrapping_sub(bucket.stamps[way]) >> GHOST_SHIFT;
         let now = self.scale.ghost_time(self.insertions);
         let past = Past::new(class, now.wrapping_sub(age.min(Past::STAMPS)));
-        let ghosts = &mut self.ghosts[table.home(hash)];
-        let (_, place) = lowest(&ghosts.ranks(&self.ranks, now, &self.scale));
-        ghosts.prints[place] = print(hash);
-        ghosts.pasts[place] = past;
+        let ghosts = &mut self.asides[table.home(hash)].ghosts;
+        if ghosts.expendable == 0 {
+            ghosts.choose(&self.ranks, now, &self.scale);
+        }
+        ghosts.put(print(hash), past);
+        self.removed(slot);
     }
 
     /// Follows a table that has been rebuilt. The ghosts are left behind: their
@@ -186,27 +197,54 @@ impl Adaptive {
         }
         self.now = now;
         self.scale = scale;
-        self.ghosts = vec![Ghosts::NONE; table.buckets.len()].into();
+        self.asides = (table.buckets.iter())
+            .map(|bucket| Aside {
+                ranks: rank_all(bucket, now, &scale, &self.ranks),
+                arrivals: 0,
+                ghosts: Ghosts::NONE,
+            })
+            .collect();
         if let Some(learner) = &mut self.learner {
             learner.serve(entries);
         }
     }
 
-    /// The rank of every slot of a bucket. Written as loops over whole arrays,
-    /// which the compiler turns into arithmetic on several slots at once; only
-    /// the look-up of the ranks is one by one.
+    /// The slot of lowest rank among the buckets of a window. What is noted
+    /// beside a bucket may be out of date for entries that were used since, so
+    /// the lowest is looked at before it is believed.
     #[inline]
-    fn ranks_in(&self, bucket: &Bucket) -> [u8; WAYS] {
-        let mut places = [0u16; WAYS];
-        for (way, place) in places.iter_mut().enumerate() {
-            let age = self.scale.age(self.now.wrapping_sub(bucket.stamps[way]));
-            *place = Ranks::place(bucket.marks[way], age.bin());
+    fn lowest_in_window<K, V>(&mut self, table: &Table<K, V>, home: usize) -> Option<usize> {
+        let mut found = None;
+        let mut least = NO_RANK;
+        let mut at = home;
+        // A window without an entry is moved along.
+        for looked_at in 0..table.buckets.len() {
+            if looked_at >= WINDOW && found.is_some() {
+                break;
+            }
+            let (bucket, aside) = (&table.buckets[at], &mut self.asides[at]);
+            let mut stale = 0;
+            loop {
+                let (noted, way) = lowest(&aside.ranks);
+                if noted >= least {
+                    break;
+                }
+                let age = self.scale.age(self.now.wrapping_sub(bucket.stamps[way]));
+                let rank = self.ranks.of(Ranks::place(bucket.marks[way], age.bin()));
+                if rank <= noted.saturating_add(TOLERANCE) {
+                    (least, found) = (noted, Some(at * WAYS + way));
+                    break;
+                }
+                stale += 1;
+                if stale < 3 {
+                    aside.ranks[way] = rank;
+                } else {
+                    aside.ranks = rank_all(bucket, self.now, &self.scale, &self.ranks);
+                }
+            }
+            at = table.after(at);
         }
-        let mut ranks = self.ranks.at(&places);
-        for (rank, empty) in ranks.iter_mut().zip(bucket.is_empty()) {
-            *rank |= if empty { NO_RANK } else { 0 };
-        }
-        ranks
+        found
     }
 
     /// Looks at one bucket now and then: what is there, and how old it is.
@@ -230,7 +268,7 @@ impl Adaptive {
                     bucket.stamps[way] = self.now.wrapping_sub(OLDEST);
                 }
             }
-            for (past, _) in self.ghosts[at].iter() {
+            for past in self.asides[at].ghosts.iter() {
                 let age = past.age(ghost_now, &self.scale);
                 learner.saw(past.class(), age.bin(), waiting);
             }
@@ -248,11 +286,40 @@ const NO_RANK: u8 = u8::MAX;
 /// at least 16 turnovers of the shard.
 const OLDEST: u16 = 1 << 15;
 
-/// The lowest rank and the first place that has it.
-#[inline]
-fn lowest(ranks: &[u8; WAYS]) -> (u8, usize) {
-    let lowest = ranks.iter().fold(NO_RANK, |least, &rank| least.min(rank));
-    (lowest, matches(ranks, lowest).trailing_zeros() as usize)
+/// What is kept of a bucket for evictions: where hits do not come.
+struct Aside {
+    /// The rank of each entry as it was when last looked at. Uses since then
+    /// have only raised it, since time alone changes ranks little within
+    /// [`FRESH`] arrivals.
+    ranks: [u8; WAYS],
+    arrivals: u8,
+    ghosts: Ghosts,
+}
+
+/// So many ghosts, the ones worth least, are given up before others are chosen.
+const CHOSEN: u32 = 4;
+
+/// A rank is believed if it has not risen by more than this, a quarter of an
+/// octave.
+const TOLERANCE: u8 = 2;
+
+/// Ranks are noted anew after so many arrivals in a bucket.
+const FRESH: u8 = 2;
+
+/// The rank of every slot of a bucket. Written as loops over whole arrays, which
+/// the compiler turns into arithmetic on several slots at once; only the
+/// look-up of the ranks is one by one.
+fn rank_all(bucket: &Bucket, now: u16, scale: &Scale, ranks: &Ranks) -> [u8; WAYS] {
+    let mut places = [0u16; WAYS];
+    for (way, place) in places.iter_mut().enumerate() {
+        let age = scale.age(now.wrapping_sub(bucket.stamps[way]));
+        *place = Ranks::place(bucket.marks[way], age.bin());
+    }
+    let mut noted = ranks.at(&places);
+    for (rank, empty) in noted.iter_mut().zip(bucket.is_empty()) {
+        *rank |= if empty { NO_RANK } else { 0 };
+    }
+    noted
 }
 
 /// What is remembered of an entry's past: uses in the upper half of a byte,
@@ -308,11 +375,11 @@ impl Age {
     /// Half octaves: the exponent and the first bit of the fraction, as a float
     /// has them.
     #[inline]
-    fn bin(self) -> u8 {
+    fn bin(self) -> u16 {
         // At least 1.0 and at most 2^24, so this fits 16 signed bits, whose
         // minimum every processor has an instruction for.
         let bin = (self.0.to_bits() >> 22) as i16 - (127 << 1);
-        bin.min(AGES as i16 - 1) as u8
+        bin.min(AGES as i16 - 1).cast_unsigned()
     }
 
     /// Up to an eighth, a half, one and a half of a turnover, or longer.
@@ -368,11 +435,12 @@ impl Scale {
 
 /// What is kept of the entries that were evicted from a bucket: 4 bytes each.
 #[derive(Clone, Copy)]
-#[repr(align(128))]
 struct Ghosts {
     /// 16 bits of the key's hash; zero: there is no ghost.
     prints: [u16; WAYS],
     pasts: [Past; WAYS],
+    /// Places whose ghosts are worth least, to be taken next.
+    expendable: u32,
 }
 
 /// The class an entry had, and when it was last used, in 12 bits.
@@ -389,6 +457,7 @@ impl Ghosts {
     const NONE: Self = Self {
         prints: [0; WAYS],
         pasts: [Past(0); WAYS],
+        expendable: u32::MAX,
     };
 
     /// Takes a key's ghost away, if it has one.
@@ -400,12 +469,40 @@ impl Ghosts {
         }
         let place = self.prints.iter().position(|&p| p == print)?;
         self.prints[place] = 0;
+        self.expendable |= 1 << place;
         Some(self.pasts[place])
     }
 
-    fn iter(&self) -> impl Iterator<Item = (Past, u16)> {
+    /// Leaves a ghost in the place of one that is worth little; there is one.
+    fn put(&mut self, print: u16, past: Past) {
+        let place = self.expendable.trailing_zeros() as usize % WAYS;
+        self.expendable &= !(1 << place);
+        self.prints[place] = print;
+        self.pasts[place] = past;
+    }
+
+    /// Chooses the places for the next ghosts.
+    fn choose(&mut self, ranks: &Ranks, now: u16, scale: &Scale) {
+        let mut ranks = self.ranks(ranks, now, scale);
+        self.expendable = 0;
+        while self.expendable.count_ones() < CHOSEN {
+            let (lowest, _) = lowest(&ranks);
+            if lowest == NO_RANK {
+                break;
+            }
+            let places = matches(&ranks, lowest);
+            self.expendable |= places;
+            for rank in &mut ranks {
+                *rank |= if *rank == lowest { NO_RANK } else { 0 };
+            }
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Past> {
         let places = self.pasts.into_iter().zip(self.prints);
-        places.filter(|&(_, print)| print != 0)
+        places
+            .filter(|&(_, print)| print != 0)
+            .map(|(past, _)| past)
     }
 
     /// The rank of every ghost; free places come first. In arithmetic on

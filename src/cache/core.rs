@@ -18,7 +18,7 @@ use super::learner::Lessons;
 use super::load::LoadKey;
 use super::order::Kind;
 use super::removal::{Gone, RemovalCause, Removed};
-use super::shard::{NoRoom, Shard};
+use super::shard::Shard;
 use super::table::{Attributes, Entry, NEVER, Stored};
 use super::{CacheStats, Expiry, Policy, Refused};
 use crate::hash::TableHasher;
@@ -447,36 +447,33 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         }
         let old = match self.find_live(&mut shard, hash, &key, &mut removed) {
             Some(slot) if with.weight <= shard.table.weight(slot) => {
+                let lighter = with.weight < shard.table.weight(slot);
                 let old = shard.replace(slot, value, with);
-                self.release(shard, removed);
+                if lighter {
+                    self.give_back(&mut shard);
+                }
+                drop(shard);
+                self.settle(removed);
                 return Put::Stored(self.replaced(key, old));
             }
             // A heavier value may need room: the old entry makes way first.
             Some(slot) => shard.remove_entry(slot, &self.hasher),
             None => None,
         };
-        let mut entry = Entry {
-            key,
-            value: Stored::Inline(value),
-        };
-        loop {
-            let tried = shard.insert(hash, entry, with, &self.budget, &self.hasher, &mut removed);
-            match tried {
-                Ok(_) => break,
-                Err(NoRoom(back)) => {
-                    // Other shards hold the budget. The entry waits outside
-                    // while they give some of it back.
-                    entry = back;
-                    drop(shard);
-                    self.make_room_elsewhere(hash, with.weight, &mut removed);
-                    shard = self.lock(hash);
-                    if let Some(slot) = shard.find(hash, &entry.key) {
-                        shard.remove(slot, RemovalCause::Replaced, &self.hasher, &mut removed);
-                    }
-                }
+        while !shard.make_room(hash, with.weight, &self.budget, &self.hasher, &mut removed) {
+            // Other shards hold the budget; they give some of it back while
+            // this one is unlocked.
+            drop(shard);
+            self.make_room_elsewhere(hash, with.weight, &mut removed);
+            shard = self.lock(hash);
+            if let Some(slot) = shard.find(hash, &key) {
+                shard.remove(slot, RemovalCause::Replaced, &self.hasher, &mut removed);
             }
         }
-        self.release(shard, removed);
+        let value = Stored::Inline(value);
+        shard.add(hash, Entry { key, value }, with, &self.hasher);
+        drop(shard);
+        self.settle(removed);
         Put::Stored(old.and_then(|Entry { key, value }| self.replaced(key, Some(value))))
     }
 
@@ -534,6 +531,7 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
                 shard.counts.removals[RemovalCause::Explicit as usize] += 1;
                 shard.remove_entry(slot, &self.hasher)
             });
+        self.give_back(&mut shard);
         self.release(shard, removed);
         let Entry { key, value } = entry?;
         Some((key, value.into_value()))
@@ -598,10 +596,17 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
     /// Releases a shard, then hands what left it to the listener or drops it.
     #[inline]
     pub(super) fn release(&self, mut shard: MutexGuard<'_, Shard<K, V>>, removed: Removed<K, V>) {
-        let used = shard.used;
-        self.budget.give_back(&mut shard.held, used);
+        if !removed.is_empty() {
+            self.give_back(&mut shard);
+        }
         drop(shard);
         self.settle(removed);
+    }
+
+    /// Gives budget that a shard no longer needs back to the pot.
+    fn give_back(&self, shard: &mut Shard<K, V>) {
+        let used = shard.used;
+        self.budget.give_back(&mut shard.held, used);
     }
 
     /// Tells the listener of one entry. No lock is held.

@@ -59,8 +59,14 @@ impl Ranks {
     /// Where the rank of a class (the lower half of a byte) and a bin of age
     /// stands.
     #[inline]
-    pub(super) fn place(class: u8, age: u8) -> u16 {
-        u16::from(class & 15) << 5 | u16::from(age & 31)
+    pub(super) fn place(class: u8, age: u16) -> u16 {
+        u16::from(class & 15) << 5 | age
+    }
+
+    #[inline]
+    pub(super) fn of(&self, place: u16) -> u8 {
+        // The mask tells the compiler that the place is in range.
+        self.0[usize::from(place) & (CLASSES * ROW - 1)]
     }
 
     /// The ranks at these places.
@@ -68,8 +74,7 @@ impl Ranks {
     pub(super) fn at<const N: usize>(&self, places: &[u16; N]) -> [u8; N] {
         let mut ranks = [0; N];
         for (rank, &place) in ranks.iter_mut().zip(places) {
-            // The mask tells the compiler that the place is in range.
-            *rank = self.0[usize::from(place) & (CLASSES * ROW - 1)];
+            *rank = self.of(place);
         }
         ranks
     }
@@ -142,20 +147,20 @@ impl Learner {
 
     /// An entry of this class was used at this age.
     #[inline]
-    pub(super) fn used(&mut self, class: u8, age: u8) {
+    pub(super) fn used(&mut self, class: u8, age: u16) {
         self.uses[usize::from(age)][usize::from(class)] += 1.0;
     }
 
     /// An entry of this class and age was seen, which stands for so much
     /// waiting.
     #[inline]
-    pub(super) fn saw(&mut self, class: u8, age: u8, waiting: f32) {
+    pub(super) fn saw(&mut self, class: u8, age: u16, waiting: f32) {
         self.exposure[usize::from(age)][usize::from(class)] += waiting;
     }
 
     /// An entry of this class and age was evicted.
     #[inline]
-    pub(super) fn evicted(&mut self, class: u8, age: u8) {
+    pub(super) fn evicted(&mut self, class: u8, age: u16) {
         let worth = self.worth[usize::from(age)][usize::from(class)];
         self.price += (worth - self.price) * 0.01;
     }
@@ -175,17 +180,19 @@ impl Learner {
         Some(ranks)
     }
 
-    /// Computes worth and ranks from what was seen.
+    /// Computes worth and ranks from what was seen. Classes are side by side in
+    /// the innermost loops, so that the compiler can work on several at once.
     fn ranks(&mut self) -> Ranks {
         let stages = self.stages();
         let surplus = self.surplus(&stages);
+        let gains: [Lanes; AGES] = std::array::from_fn(|age| stages[age].gain(&surplus));
         let mut ranks = Box::new([0; CLASSES * ROW]);
         for from in 0..AGES {
             let (mut hits, mut time) = ([0.0; CLASSES], [0.0; CLASSES]);
             let (mut alive, mut best) = ([1.0f32; CLASSES], [0.0f32; CLASSES]);
-            for stage in &stages[from..] {
+            for (stage, gain) in stages[from..].iter().zip(&gains[from..]) {
                 for c in 0..CLASSES {
-                    hits[c] += alive[c] * stage.used[c] * (1.0 + surplus[stage.next[c]]);
+                    hits[c] += alive[c] * gain[c];
                     time[c] += alive[c] * stage.time[c];
                     alive[c] *= 1.0 - stage.used[c];
                     best[c] = best[c].max(hits[c] / time[c]);
@@ -243,9 +250,9 @@ impl Learner {
             let (mut gain, mut best) = ([0.0f32; CLASSES], [0.0f32; CLASSES]);
             let mut alive = [1.0f32; CLASSES];
             for stage in &stages[..AGES - 1] {
+                let hits = stage.gain(&after);
                 for c in 0..CLASSES {
-                    let hits = stage.used[c] * (1.0 + after[stage.next[c]]);
-                    gain[c] += alive[c] * (hits - stage.time[c] * self.price);
+                    gain[c] += alive[c] * (hits[c] - stage.time[c] * self.price);
                     alive[c] *= 1.0 - stage.used[c];
                     best[c] = best[c].max(gain[c]);
                 }
@@ -262,6 +269,13 @@ struct Stage {
     used: Lanes,
     time: Lanes,
     next: [usize; CLASSES],
+}
+
+impl Stage {
+    /// Hits expected in it, those counted in that the use leads to.
+    fn gain(&self, surplus: &Lanes) -> Lanes {
+        std::array::from_fn(|c| self.used[c] * (1.0 + surplus[self.next[c]]))
+    }
 }
 
 /// Where a bin of age begins, in turnovers of the shard.

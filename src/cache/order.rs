@@ -71,7 +71,7 @@ impl Order {
         match self {
             Self::Fifo(queue) | Self::Lru(queue) => queue.remove(slot),
             Self::Lfu(frequencies) => frequencies.remove(slot),
-            Self::Adaptive(_) => {}
+            Self::Adaptive(adaptive) => adaptive.removed(slot),
         }
     }
 

@@ -46,10 +46,6 @@ pub(super) struct Counts {
     pub(super) removals: [u64; RemovalCause::COUNT],
 }
 
-/// What a shard says when it cannot make room: every entry it had is gone and
-/// the budget is with other shards.
-pub(super) struct NoRoom<K, V>(pub(super) Entry<K, V>);
-
 impl<K: Hash + Eq, V> Shard<K, V> {
     pub(super) fn new(kind: Kind, expected_entries: usize) -> Self {
         Self {
@@ -109,35 +105,46 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         Some(std::mem::replace(&mut entry.value, Stored::Inline(value)))
     }
 
-    /// Inserts a key that is not in the shard, evicting what must go into
-    /// `removed`.
-    pub(super) fn insert(
+    /// Makes room for an entry of this weight whose key has this hash and is
+    /// not in the shard, evicting what must go into `removed`. False if every
+    /// entry is gone and the budget is with other shards.
+    #[inline]
+    pub(super) fn make_room(
+        &mut self,
+        hash: u64,
+        weight: u32,
+        budget: &Budget,
+        hasher: &TableHasher,
+        removed: &mut Removed<K, V>,
+    ) -> bool {
+        let cost = Cost::of(weight);
+        self.order.arriving(&self.table, hash);
+        while !(self.used + cost).fits(self.held) {
+            if !budget.draw(&mut self.held, self.used + cost)
+                && !self.evict_one(hash, hasher, removed)
+            {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Adds an entry for which room has been made.
+    #[inline]
+    pub(super) fn add(
         &mut self,
         hash: u64,
         entry: Entry<K, V>,
         with: Attributes,
-        budget: &Budget,
         hasher: &TableHasher,
-        removed: &mut Removed<K, V>,
-    ) -> Result<usize, NoRoom<K, V>> {
-        let cost = Cost::of(with.weight);
-        self.order.arriving(&self.table, hash);
-        while !(self.used + cost).fits(self.held) {
-            if budget.draw(&mut self.held, self.used + cost) {
-                continue;
-            }
-            if !self.evict_one(hash, hasher, removed) {
-                return Err(NoRoom(entry));
-            }
-        }
+    ) {
         if !self.table.has_room() {
             self.grow(hasher);
         }
         let slot = self.table.place(hash, entry, with);
         self.order.inserted(&mut self.table, slot);
-        self.used = self.used + cost;
+        self.used = self.used + Cost::of(with.weight);
         self.counts.insertions += 1;
-        Ok(slot)
     }
 
     /// Evicts the entry that the policy can best do without near the home of

@@ -1,0 +1,21 @@
+//! The same workloads for tenfold and for its rivals, side by side in one run.
+//!
+//! `cargo run --release -p compare -- <block>` prints tables and, with
+//! `--json FILE`, writes one `report::Row` per figure. The default build has
+//! no rival in it: [`restart`] starts the program again with the feature that
+//! the asked block needs, so that nobody builds every rival to measure one.
+//!
+//! How it measures: one process, the best documented configuration of each
+//! rival, the same capacity and, where a rival lets us choose, the same hasher
+//! ([`tenfold::hash::TableHasher`]); rounds of all contenders interleaved, so
+//! that a slow minute of the machine hits all of them; medians; every value
+//! that comes back is compared with its key.
+
+pub mod arguments;
+#[cfg(feature = "cache")]
+pub mod cache;
+#[cfg(feature = "cache")]
+pub mod counting;
+#[cfg(feature = "cache")]
+pub mod report;
+pub mod restart;

@@ -1,0 +1,8 @@
+//! The results as one self-contained page: no scripts, no fonts, nothing to
+//! fetch, so that it can be mailed and opened years later.
+
+mod chart;
+mod html;
+mod page;
+
+pub(crate) use page::page;

@@ -1,0 +1,65 @@
+//! What is found out about the requests, with the real cache.
+
+mod advice;
+mod expiry;
+mod parallel;
+mod sizes;
+mod stampede;
+mod summary;
+
+use tenfold::cache::Policy;
+
+pub(crate) use advice::Advice;
+pub(crate) use expiry::{Cliff, TimeToLive};
+pub(crate) use sizes::Sizes;
+pub(crate) use stampede::Stampede;
+pub(crate) use summary::Summary;
+
+use crate::input::Requests;
+use crate::model::{Belady, LruCurve};
+use crate::progress::Progress;
+
+/// Everything the terminal and the page show.
+#[derive(Debug)]
+pub(crate) struct Study {
+    pub(crate) summary: Summary,
+    pub(crate) sizes: Sizes,
+    pub(crate) time_to_live: TimeToLive,
+    pub(crate) cliff: Cliff,
+    pub(crate) stampede: Stampede,
+    pub(crate) advice: Advice,
+    /// Invariants that do not hold; empty unless the cache has a bug.
+    pub(crate) broken: Vec<String>,
+}
+
+impl Study {
+    pub(crate) fn of(requests: &Requests, source: &str, progress: &Progress) -> Self {
+        let mut broken = Vec::new();
+        progress.stage("summary", 1);
+        let summary = Summary::of(requests, source);
+        let lru = LruCurve::new(&requests.keys, requests.unique());
+        let belady = Belady::new(&requests.keys, requests.unique());
+        progress.step();
+        let sizes = Sizes::measure(requests, &belady, &lru, progress, &mut broken);
+        let time_to_live = TimeToLive::measure(requests, sizes.suggested.capacity, progress);
+        let cliff = Cliff::measure(requests, progress);
+        let stampede = Stampede::measure(progress, &mut broken);
+        let advice = Advice::on(&summary, &sizes, &time_to_live, &cliff, &stampede);
+        progress.finish();
+        Self {
+            summary,
+            sizes,
+            time_to_live,
+            cliff,
+            stampede,
+            advice,
+            broken,
+        }
+    }
+}
+
+/// The policies in the order in which they are shown.
+pub(crate) const POLICIES: [Policy; 4] = [Policy::Adaptive, Policy::Lru, Policy::Lfu, Policy::Fifo];
+
+/// Makes everything that is random in the cache the same in every run.
+const SEED: u64 = 10;

@@ -1,0 +1,293 @@
+//! The results as text for a terminal.
+
+use std::fmt::Write;
+
+use crate::show::{bytes, count, duration, name, percent, span};
+use crate::study::{POLICIES, Sizes, Study, Summary};
+
+/// All tables, one after the other.
+pub(crate) fn tables(study: &Study) -> String {
+    let mut text = String::new();
+    summary(&mut text, &study.summary);
+    hit_ratios(&mut text, study);
+    origin(&mut text, study);
+    savings(&mut text, &study.sizes, &study.summary);
+    time_to_live(&mut text, study);
+    disasters(&mut text, study);
+    heading(&mut text, "What to do");
+    line(&mut text, &wrap(&study.advice.headline, "  "));
+    for point in &study.advice.points {
+        line(&mut text, &wrap(point, "  - "));
+    }
+    // A terminal breaks no lines between words; plain spaces copy better.
+    text.replace('\u{a0}', " ")
+}
+
+fn summary(text: &mut String, summary: &Summary) {
+    heading(text, &format!("Requests: {}", summary.source));
+    for note in &summary.notes {
+        line(text, &wrap(note, "  "));
+    }
+    let facts = facts(summary);
+    let width = facts.iter().map(|(fact, _)| fact.len()).max().unwrap_or(0);
+    for (fact, value) in &facts {
+        line(text, &format!("  {fact:width$}  {value}"));
+    }
+    for (number, reason) in &summary.first_skipped {
+        line(text, &format!("    line {number}: {reason}"));
+    }
+    line(text, "  asked for most:");
+    for (key, requests) in summary.top.iter().take(5) {
+        line(text, &format!("  {:>12}  {}", count(*requests), name(key)));
+    }
+}
+
+/// What the summary says, for the terminal and the page.
+pub(crate) fn facts(summary: &Summary) -> Vec<(&'static str, String)> {
+    let share = |part: u64, whole: u64| percent(part as f64 / whole.max(1) as f64);
+    let mut facts = vec![
+        ("requests", count(summary.requests)),
+        ("unique keys", count(summary.unique as u64)),
+        (
+            "one-hit wonders",
+            format!(
+                "{} keys: {} of the keys, {} of the requests",
+                count(summary.one_hit as u64),
+                share(summary.one_hit as u64, summary.unique as u64),
+                share(summary.one_hit as u64, summary.requests),
+            ),
+        ),
+        (
+            "top-10 keys",
+            format!("{} of the requests", percent(summary.top_share())),
+        ),
+    ];
+    if let Some((first, last)) = summary.span {
+        let busiest = summary.busiest_second.map_or(String::new(), |most| {
+            format!(", {} requests in the busiest second", count(most))
+        });
+        facts.push(("time span", format!("{}{busiest}", span(last - first))));
+    }
+    if let Some(mean) = summary.mean_bytes {
+        let all = bytes(mean * summary.unique as f64);
+        facts.push((
+            "size",
+            format!("{} a key on average, {all} in all", bytes(mean)),
+        ));
+    }
+    facts.push(("skipped lines", count(summary.skipped)));
+    facts
+}
+
+fn hit_ratios(text: &mut String, study: &Study) {
+    heading(text, "Hit ratio by cache size");
+    let requests = study.summary.requests as f64;
+    let mut rows = vec![header(&["entries", "of keys"], &["optimum"])];
+    for row in &study.sizes.rows {
+        let mut cells = vec![
+            count(row.capacity as u64),
+            percent(row.capacity as f64 / study.summary.unique as f64),
+        ];
+        let all = row.hits.into_iter().chain([row.optimum]);
+        cells.extend(all.map(|hits| percent(hits as f64 / requests)));
+        rows.push(cells);
+    }
+    table(text, &rows);
+}
+
+fn origin(text: &mut String, study: &Study) {
+    heading(text, "Requests that still reach the origin");
+    let mut rows = vec![header(&["entries"], &["optimum"])];
+    for row in &study.sizes.rows {
+        let mut cells = vec![count(row.capacity as u64)];
+        let all = row.hits.into_iter().chain([row.optimum]);
+        cells.extend(all.map(|hits| count(study.summary.requests - hits)));
+        rows.push(cells);
+    }
+    table(text, &rows);
+}
+
+fn savings(text: &mut String, sizes: &Sizes, summary: &Summary) {
+    heading(
+        text,
+        "Smallest cache that saves a share of the origin's requests (to 0.5 %)",
+    );
+    let mut rows = vec![header(&["saves"], &["optimum"])];
+    let mut unreachable = Vec::new();
+    for target in &sizes.targets {
+        match &target.smallest {
+            Some(smallest) => {
+                let mut cells = vec![format!("{:.0} %", target.share * 100.0)];
+                let all = smallest.capacity.into_iter().chain([smallest.optimum]);
+                cells.extend(all.map(|capacity| count(capacity as u64)));
+                rows.push(cells);
+            }
+            None => unreachable.push(format!("{:.0} %", target.share * 100.0)),
+        }
+    }
+    if rows.len() > 1 {
+        table(text, &rows);
+    }
+    if !unreachable.is_empty() {
+        line(
+            text,
+            &format!(
+                "  {}: not reachable, {} of the requests are the first for their key",
+                unreachable.join(", "),
+                percent(summary.first_requests())
+            ),
+        );
+    }
+}
+
+fn time_to_live(text: &mut String, study: &Study) {
+    let effect = &study.time_to_live;
+    heading(text, "Hit ratio by time-to-live (default policy)");
+    if let Some(rate) = effect.assumed_rate {
+        line(
+            text,
+            &format!("  the trace has no times: {rate} requests a second are assumed"),
+        );
+    }
+    let requests = study.summary.requests as f64;
+    let bounded = format!("{} entries", count(effect.capacity as u64));
+    let mut rows = vec![vec!["time-to-live".into(), bounded, "no size limit".into()]];
+    for row in &effect.rows {
+        rows.push(vec![
+            row.time_to_live.map_or_else(|| "none".into(), duration),
+            percent(row.bounded_hits as f64 / requests),
+            percent(row.unbounded_hits as f64 / requests),
+        ]);
+    }
+    table(text, &rows);
+}
+
+fn disasters(text: &mut String, study: &Study) {
+    let (cliff, stampede) = (&study.cliff, &study.stampede);
+    let (without, with) = cliff.peaks();
+    heading(text, "Two bad moments");
+    line(
+        text,
+        &wrap(
+            &format!(
+                "expiry cliff: {} entries inserted at once, time-to-live {}, then these requests at {} \
+                 a second; loads from the origin in the worst second:",
+                count(cliff.entries as u64),
+                duration(cliff.time_to_live),
+                count(cliff.rate)
+            ),
+            "  ",
+        ),
+    );
+    line(
+        text,
+        &format!("  {:>12}  without jitter", count(u64::from(without))),
+    );
+    line(
+        text,
+        &format!("  {:>12}  with 10 % jitter", count(u64::from(with))),
+    );
+    line(
+        text,
+        &format!(
+            "  stampede: {} threads want one expired key; loads:",
+            stampede.callers
+        ),
+    );
+    line(
+        text,
+        &format!("  {:>12}  get, then insert", count(stampede.plain)),
+    );
+    line(
+        text,
+        &format!("  {:>12}  get_with", count(stampede.coalesced)),
+    );
+}
+
+fn header(before: &[&str], after: &[&str]) -> Vec<String> {
+    let policies = POLICIES.iter().map(ToString::to_string);
+    let plain = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    plain(before)
+        .into_iter()
+        .chain(policies)
+        .chain(plain(after))
+        .collect()
+}
+
+fn heading(text: &mut String, heading: &str) {
+    line(text, &format!("\n{heading}"));
+}
+
+fn line(text: &mut String, line: &str) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{line}");
+}
+
+/// Columns aligned to the right, as wide as their widest cell.
+fn table(text: &mut String, rows: &[Vec<String>]) {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+    };
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| width(column).unwrap_or(0))
+        .collect();
+    for row in rows {
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:>width$}"))
+            .collect();
+        line(text, &format!("  {}", cells.join("  ")));
+    }
+}
+
+/// Breaks at spaces so that nothing is wider than 96 columns.
+fn wrap(text: &str, indent: &str) -> String {
+    const WIDTH: usize = 96;
+    let mut wrapped = indent.to_owned();
+    let mut column = indent.chars().count();
+    let blank = " ".repeat(column);
+    for (at, word) in text.split(' ').enumerate() {
+        let width = word.chars().count();
+        if at > 0 && column + 1 + width > WIDTH {
+            wrapped.push('\n');
+            wrapped.push_str(&blank);
+            column = blank.len();
+        } else if at > 0 {
+            wrapped.push(' ');
+            column += 1;
+        }
+        wrapped.push_str(word);
+        column += width;
+    }
+    wrapped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_to_the_right() {
+        let mut text = String::new();
+        let rows = [["a", "bb"], ["ccc", "d"]].map(|row| row.map(String::from).to_vec());
+        table(&mut text, &rows);
+        assert_eq!(text, "    a  bb\n  ccc   d\n");
+    }
+
+    #[test]
+    fn long_lines_break_between_words() {
+        let wrapped = wrap(&"word ".repeat(60), "  - ");
+        assert!(wrapped.lines().all(|line| line.chars().count() <= 96));
+        assert!(
+            wrapped
+                .lines()
+                .skip(1)
+                .all(|line| line.starts_with("    word"))
+        );
+    }
+}
