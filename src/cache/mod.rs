@@ -77,9 +77,9 @@
 //!   handed back; zero entries is a valid bound and stores nothing.
 //! * **An expired entry is never returned**, as the cache's clock tells the
 //!   time. Its memory comes back without anybody asking for it: every insertion
-//!   sweeps one bucket of its shard, and so does every 32nd look-up. A shard with
-//!   `n` slots is swept clean within `n / 32` insertions or `n` look-ups;
-//!   [`purge_expired`] does it at once.
+//!   sweeps a bucket of its shard, and every 32nd call a bucket of the shards in
+//!   turn, so that about as many calls as the cache has slots sweep all of it,
+//!   whatever they ask for. [`purge_expired`] does it at once.
 //! * **One load per key**, however many callers; threads and tasks share it. If
 //!   the loader panics or its task is dropped, exactly one of those who wait
 //!   runs its own; nobody hangs, nobody else panics. An error goes to all who
@@ -124,14 +124,14 @@
 //! ```text
 //! bytes per entry = 32/28 * ( size_of::<Option<(K, V)>>()  the slot; + 8 at most
 //!                           + 4                            tag, past and age
-//!                           + 4 adaptive | 8 lru, fifo | 12 lfu
+//!                           + 5.25 adaptive | 8 lru, fifo | 12 lfu
 //!                           + 8 with a time to live        from the first use on
 //!                           + 8 with a time to idle
 //!                           + 4 with a weigher )
 //! ```
 //!
-//! For `u64` keys and values under the default policy that is 36.6 bytes, 20.6
-//! of them beyond the entry itself. A shard that gets more than its share of the
+//! For `u64` keys and values under the default policy that is 38 bytes, 22 of
+//! them beyond the entry itself. A shard that gets more than its share of the
 //! keys has an eighth more slots. While a table grows, the old and the new one of
 //! that shard exist together. A smaller bound frees entries, not their slots;
 //! [`invalidate_all`] and [`drain`] give those back too. The first [`get_ref`] of
