@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# Runs every test. Needs Rust and nothing else; nothing is installed so far.
+#
+#   ./test.sh          minutes
+#   ./test.sh --long   ten times the random cases, a minute of each fuzz target, and the
+#                      sanitizers; needs the nightly toolchain and cargo-fuzz
+set -euo pipefail
+cd "$(dirname "$0")"
+
+long=
+case "${1-}" in
+    '') ;;
+    --long) long=1 ;;
+    *)
+        echo "usage: ./test.sh [--long]" >&2
+        exit 2
+        ;;
+esac
+
+target=${CARGO_TARGET_DIR:-target}
+host=x86_64-unknown-linux-gnu
+started=$SECONDS
+step="start"
+trap '[ $? = 0 ] || printf "\ntest.sh: failed: %s\n" "$step" >&2' EXIT
+
+fail() {
+    printf '\ntest.sh: %s\n' "$1" >&2
+    exit 1
+}
+
+# step NAME COMMAND...
+step() {
+    local begun=$SECONDS
+    step=$1
+    shift
+    printf '\n==> %s\n' "$step"
+    # Not behind `||`, where the shell would go on after a failure.
+    "$@"
+    printf '    %s: ok, %d s\n' "$step" $((SECONDS - begun))
+}
+
+models() (
+    export CARGO_TARGET_DIR="$target/shuttle" RUSTFLAGS="${RUSTFLAGS-} --cfg tenfold_shuttle"
+    # A filter that matches nothing would pass.
+    cargo test --lib models -- --list | grep -c ': test$' >/dev/null || fail "no model was found in src/"
+    local round rounds=1
+    [ -z "$long" ] || rounds=10
+    for round in $(seq "$rounds"); do
+        # Each round draws schedules of its own.
+        echo "round $round of $rounds"
+        cargo test --lib models
+    done
+)
+
+stress() {
+    [ -e examples/cache_stress.rs ] || fail "examples/cache_stress.rs is missing"
+    cargo run --quiet --release --all-features --example cache_stress
+}
+
+fuzz() {
+    local seconds=$1 path name found
+    [ -d fuzz/fuzz_targets ] || fail "fuzz/fuzz_targets is missing"
+    found=$(mktemp -d)
+    for path in fuzz/fuzz_targets/*.rs; do
+        name=$(basename "$path" .rs)
+        mkdir -p "$found/$name" "fuzz/corpus/$name"
+        # What is found on the way goes elsewhere: the kept corpus is chosen by hand.
+        cargo +nightly fuzz run "$name" "$found/$name" "fuzz/corpus/$name" -- \
+            -max_total_time="$seconds" -timeout=60 -print_final_stats=1 ||
+            { echo "the failing input is in fuzz/artifacts/$name" >&2; return 1; }
+    done
+    rm -r "$found"
+}
+
+address_sanitizer() (
+    export CARGO_TARGET_DIR="$target/address" RUSTFLAGS="-Zsanitizer=address"
+    cargo +nightly test --target "$host" --all-features --lib --tests
+)
+
+# On a program over parking_lot: libtest and std's mutex give false reports.
+thread_sanitizer() (
+    export CARGO_TARGET_DIR="$target/thread"
+    export RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer"
+    cargo +nightly run --release --target "$host" --all-features --example cache_stress
+)
+
+command -v cargo >/dev/null || fail "cargo is not installed: see https://rustup.rs"
+if [ -n "$long" ]; then
+    cargo +nightly --version >/dev/null 2>&1 ||
+        fail "--long needs the nightly toolchain: rustup toolchain install nightly"
+    cargo +nightly fuzz --version >/dev/null 2>&1 ||
+        fail "--long needs cargo-fuzz: cargo install cargo-fuzz --version 0.13.2 --locked"
+    # Ten times what proptest runs by itself, and what the tests ask for.
+    export PROPTEST_CASES="${PROPTEST_CASES:-4000}"
+fi
+
+step "unit, integration and example tests" cargo test --all-features --lib --tests --examples
+step "the documentation's examples" cargo test --all-features --doc
+step "models of what synchronises by hand" models
+step "stress" stress
+if [ -n "$long" ]; then
+    step "a minute of each fuzz target" fuzz 60
+    step "tests under AddressSanitizer" address_sanitizer
+    step "stress under ThreadSanitizer" thread_sanitizer
+fi
+printf '\ntest.sh: everything passed in %d s\n' $((SECONDS - started))
