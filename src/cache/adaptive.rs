@@ -234,14 +234,14 @@ impl Adaptive {
             let (bucket, notes) = (&table.buckets[at], &mut self.notes[at]);
             let mut stale = 0;
             loop {
-                let (noted, way) = lowest(&notes.ranks);
-                if noted >= least {
+                let (known, way) = lowest(&notes.ranks);
+                if known >= least {
                     break;
                 }
                 let age = self.scale.age(self.now.wrapping_sub(bucket.stamps[way]));
                 let rank = self.ranks.of(Ranks::place(bucket.marks[way], age.bin()));
-                if rank <= noted.saturating_add(TOLERANCE) {
-                    (least, found) = (noted, Some(at * WAYS + way));
+                if rank <= known.saturating_add(TOLERANCE) {
+                    (least, found) = (known, Some(at * WAYS + way));
                     break;
                 }
                 stale += 1;
@@ -472,9 +472,9 @@ impl Ghosts {
 
     /// Takes a key's ghost away, if it has one, and says where it was.
     fn take(&mut self, print: u16) -> Option<(usize, Past)> {
-        // Most keys have none; asking for any first is a loop without branches.
-        let any = self.prints.iter().fold(false, |any, &p| any | (p == print));
-        if !any {
+        // Most keys have none; counting them first is a loop without branches.
+        let same = self.prints.iter().filter(|&&p| p == print).count();
+        if same == 0 {
             return None;
         }
         let place = self.prints.iter().position(|&p| p == print)?;

@@ -11,7 +11,7 @@ use super::core::{Core, IfPresent, Put};
 use super::expiry::Lifetime;
 use super::removal::{Gone, RemovalCause, Removed};
 use super::table::{self, Entry};
-use super::{CacheBuilder, CacheStats, Iter, Refused};
+use super::{CacheBuilder, CacheStats, Iter, Refused, Snapshot};
 use crate::time::Instant;
 
 /// A concurrent cache that holds a bounded number or weight of entries.
@@ -272,11 +272,6 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
         self.core.resize(entries, max_weight);
     }
 
-    /// Iterates over copies of the live entries, in no particular order.
-    pub fn iter(&self) -> Iter<K, V> {
-        Iter::new(Arc::clone(&self.core))
-    }
-
     /// Entries in the cache, expired ones that have not been swept included.
     pub fn len(&self) -> usize {
         self.core.used().entries as usize
@@ -305,6 +300,22 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
     /// What the cache has done and what it holds.
     pub fn stats(&self) -> CacheStats {
         self.core.stats()
+    }
+}
+
+impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
+    /// Iterates over copies of the live entries, in no particular order.
+    pub fn iter(&self) -> Iter<K, V> {
+        Iter::new(Arc::clone(&self.core))
+    }
+}
+
+impl<K: Hash + Eq + Clone, V: Clone> IntoIterator for &Cache<K, V> {
+    type Item = Snapshot<K, V>;
+    type IntoIter = Iter<K, V>;
+
+    fn into_iter(self) -> Iter<K, V> {
+        self.iter()
     }
 }
 

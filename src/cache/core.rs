@@ -56,7 +56,7 @@ impl<K, V> Default for Hooks<K, V> {
 }
 
 pub(super) struct Core<K, V> {
-    shards: Box<[Padded<Mutex<Shard<K, V>>>]>,
+    shards: Box<[Locked<K, V>]>,
     /// The number of shards is two to the power of this.
     shard_bits: u32,
     pub(super) hasher: TableHasher,
@@ -75,6 +75,9 @@ pub(super) struct Core<K, V> {
     pub(super) refused: AtomicU64,
     pub(super) loads: Counters<4>,
 }
+
+/// A shard behind its lock.
+type Locked<K, V> = Padded<Mutex<Shard<K, V>>>;
 
 /// Keeps neighbours off one another's cache lines, which are fetched in pairs.
 #[repr(align(128))]
@@ -193,17 +196,13 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         if shard.table.is_timed() || self.hooks.expiry.is_some() {
             return self.get_timed(hash, key, shard, read);
         }
-        match shard.find(hash, key) {
-            Some(slot) => {
-                shard.counts.hits += 1;
-                shard.touch(slot);
-                read(shard.table.slot_mut(slot))
-            }
-            None => {
-                shard.counts.misses += 1;
-                None
-            }
-        }
+        let Some(slot) = shard.find(hash, key) else {
+            shard.counts.misses += 1;
+            return None;
+        };
+        shard.counts.hits += 1;
+        shard.touch(slot);
+        read(shard.table.slot_mut(slot))
     }
 
     /// [`get`](Self::get) where entries may expire.
@@ -332,7 +331,7 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         {
             let ttl = match self.remaining_of(hash, key) {
                 None => expiry.expire_after_create(key, value),
-                Some(left) => expiry.expire_after_update(key, value, left),
+                Some(Lived { left }) => expiry.expire_after_update(key, value, left),
             };
             if let Some(ttl) = ttl {
                 lifetime = Lifetime::For(ttl);
@@ -354,16 +353,15 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
     }
 
     /// What a live entry has left to live, if there is one.
-    fn remaining_of(&self, hash: u64, key: &K) -> Option<Option<Duration>> {
+    fn remaining_of(&self, hash: u64, key: &K) -> Option<Lived> {
         let shard = self.lock(hash);
         let slot = shard.find(hash, key)?;
         if shard.is_expired(slot, || self.now()) {
             return None;
         }
-        Some(remaining(
-            shard.table.attributes(slot).deadline,
-            self.clock.now(),
-        ))
+        let deadline = shard.table.attributes(slot).deadline;
+        let left = remaining(deadline, self.clock.now());
+        Some(Lived { left })
     }
 
     /// Whether an entry of this weight could be stored at all.
@@ -751,6 +749,11 @@ pub(super) const LOADS: usize = 0;
 pub(super) const LOAD_FAILURES: usize = 1;
 pub(super) const COALESCED: usize = 2;
 pub(super) const LOAD_NANOS: usize = 3;
+
+/// What a live entry has left to live; `None` for ever.
+struct Lived {
+    left: Option<Duration>,
+}
 
 /// How long there is from `now` to a deadline; `None` for ever.
 pub(super) fn remaining(deadline: u64, now: Instant) -> Option<Duration> {

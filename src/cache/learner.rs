@@ -36,8 +36,8 @@ const ROW: usize = 32;
 const PRIOR: f32 = 20.0;
 /// The part of the guess for a class that comes from all classes together.
 const POOLED: f32 = 0.2;
-/// Each step of frequency is guessed to be used so many times as often.
-const PER_FREQUENCY: f32 = 2.0;
+/// Each step of frequency is guessed to be used twice as often.
+const PER_FREQUENCY: [f32; 4] = [0.5, 1.0, 2.0, 4.0];
 /// What was seen is forgotten at the rate of one part in e per so many
 /// turnovers of the cache …
 const MEMORY: f32 = 5.0;
@@ -224,7 +224,7 @@ impl Learner {
             let width = width_of(age);
             for c in 0..CLASSES {
                 let frequency = c / 4;
-                let like_all = pooled * PER_FREQUENCY.powi(frequency as i32 - 1);
+                let like_all = pooled * PER_FREQUENCY[frequency];
                 let rate = (uses[c] + PRIOR * POOLED * like_all) / (exposure[c] + PRIOR * POOLED);
                 stage.used[c] = 1.0 - (-rate * width).exp();
                 stage.time[c] = if rate * width > 1e-3 {

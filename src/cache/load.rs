@@ -70,7 +70,7 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
         load: impl FnOnce() -> Result<V, E>,
     ) -> Result<V, LoadError<E>> {
         let answer = self.load(key, Expects::Value, || load().map(Some))?;
-        Ok(answer.expect("who expects a value is given one"))
+        answer.map_or_else(|| unreachable!("who expects a value is given one"), Ok)
     }
 
     /// As [`try_get_with`](Self::try_get_with), with a loader that may also
@@ -149,7 +149,7 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
     {
         let load = || async { load().await.map(Some) };
         let answer = self.load_async(key, Expects::Value, load).await?;
-        Ok(answer.expect("who expects a value is given one"))
+        answer.map_or_else(|| unreachable!("who expects a value is given one"), Ok)
     }
 
     /// The twin of [`try_optionally_get_with`](Self::try_optionally_get_with)

@@ -16,7 +16,7 @@ pub(crate) mod atomic {
         AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering,
     };
     #[cfg(not(tenfold_shuttle))]
-    pub(crate) use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 }
 
 pub(crate) mod thread {
