@@ -457,8 +457,7 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
                 if lighter {
                     self.give_back(&mut shard);
                 }
-                drop(shard);
-                self.settle(removed);
+                self.release(shard, removed);
                 if sweep_is_due {
                     self.sweep_in_turn();
                 }
@@ -496,8 +495,7 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         }
         let value = Stored::Inline(value);
         shard.add(hash, Entry { key, value }, with, &self.hasher);
-        drop(shard);
-        self.settle(removed);
+        self.release(shard, removed);
         if sweep_is_due {
             self.sweep_in_turn();
         }
