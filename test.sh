@@ -74,6 +74,7 @@ fuzz() {
 
 address_sanitizer() (
     export CARGO_TARGET_DIR="$target/address" RUSTFLAGS="-Zsanitizer=address"
+    export LSAN_OPTIONS="suppressions=$PWD/.ci/leaks:print_suppressions=0"
     cargo +nightly test --target "$host" --all-features --lib --tests
 )
 
