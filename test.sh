@@ -74,6 +74,7 @@ fuzz() {
 
 address_sanitizer() (
     export CARGO_TARGET_DIR="$target/address" RUSTFLAGS="-Zsanitizer=address"
+    export LSAN_OPTIONS="suppressions=$PWD/.ci/leaks:print_suppressions=0"
     cargo +nightly test --target "$host" --all-features --lib --tests
 )
 
@@ -81,6 +82,7 @@ address_sanitizer() (
 thread_sanitizer() (
     export CARGO_TARGET_DIR="$target/thread"
     export RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer"
+    export TSAN_OPTIONS="suppressions=$PWD/.ci/races"
     cargo +nightly run --release --target "$host" --all-features --example cache_stress
 )
 
