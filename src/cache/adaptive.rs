@@ -47,9 +47,6 @@ use super::table::{self, Bucket, Table, WAYS};
 use super::tags::{lowest, matches};
 use crate::rng;
 
-/// How many buckets a victim is looked for in.
-const WINDOW: usize = 2;
-
 /// The studying shard looks at one bucket per so many insertions.
 const STUDY_EVERY: u32 = 8;
 
@@ -218,42 +215,57 @@ impl Adaptive {
         }
     }
 
-    /// The slot of lowest rank among the buckets of a window. What is noted
-    /// beside a bucket may be out of date for entries that were used since, so
-    /// the lowest is looked at before it is believed.
+    /// The slot of lowest rank in a window of two buckets. What is noted beside
+    /// a bucket may be out of date for entries that were used since, so the
+    /// lowest is looked at before it is believed.
     #[inline]
     fn lowest_in_window<K, V>(&mut self, table: &Table<K, V>, home: usize) -> Option<usize> {
-        let mut found = None;
-        let mut least = NO_RANK;
-        let mut at = home;
-        // A window without an entry is moved along.
-        for looked_at in 0..table.buckets.len() {
-            if looked_at >= WINDOW && found.is_some() {
-                break;
+        let next = table.after(home);
+        for _ in 0..TRIES {
+            let (at, known, way) = self.lowest_noted(home, next);
+            if known == NO_RANK {
+                return self.lowest_further_on(table, next);
             }
-            let (bucket, notes) = (&table.buckets[at], &mut self.notes[at]);
-            let mut stale = 0;
-            loop {
-                let (known, way) = lowest(&notes.ranks);
-                if known >= least {
-                    break;
-                }
-                let age = self.scale.age(self.now.wrapping_sub(bucket.stamps[way]));
-                let rank = self.ranks.of(Ranks::place(bucket.marks[way], age.bin()));
-                if rank <= known.saturating_add(TOLERANCE) {
-                    (least, found) = (known, Some(at * WAYS + way));
-                    break;
-                }
-                stale += 1;
-                if stale < 3 {
-                    notes.ranks[way] = rank;
-                } else {
-                    notes.ranks = rank_all(bucket, self.now, &self.scale, &self.ranks);
-                }
+            let bucket = &table.buckets[at];
+            let age = self.scale.age(self.now.wrapping_sub(bucket.stamps[way]));
+            let rank = self.ranks.of(Ranks::place(bucket.marks[way], age.bin()));
+            if rank <= known.saturating_add(TOLERANCE) {
+                return Some(at * WAYS + way);
             }
-            at = table.after(at);
+            self.notes[at].ranks[way] = rank;
         }
-        found
+        for at in [home, next] {
+            self.notes[at].ranks = rank_all(&table.buckets[at], self.now, &self.scale, &self.ranks);
+        }
+        let (at, _, way) = self.lowest_noted(home, next);
+        Some(at * WAYS + way)
+    }
+
+    /// The bucket, rank and place of the lowest rank that is noted for two.
+    #[inline]
+    fn lowest_noted(&self, home: usize, next: usize) -> (usize, u8, usize) {
+        let (first, first_way) = lowest(&self.notes[home].ranks);
+        let (second, second_way) = lowest(&self.notes[next].ranks);
+        if second < first {
+            (next, second, second_way)
+        } else {
+            (home, first, first_way)
+        }
+    }
+
+    /// Where a window has no entry: the lowest noted in the next bucket that
+    /// has one.
+    #[cold]
+    fn lowest_further_on<K, V>(&self, table: &Table<K, V>, from: usize) -> Option<usize> {
+        let mut at = from;
+        for _ in 0..table.buckets.len() {
+            at = table.after(at);
+            let (rank, way) = lowest(&self.notes[at].ranks);
+            if rank != NO_RANK {
+                return Some(at * WAYS + way);
+            }
+        }
+        None
     }
 
     /// Looks at one bucket now and then: what is there, and how old it is.
@@ -265,8 +277,8 @@ impl Adaptive {
             let ghost_now = self.scale.ghost_time(self.insertions);
             let waiting = STUDY_EVERY as f32 * table.buckets.len() as f32 / self.scale.entries;
             let bucket = &mut table.buckets[at];
-            for (way, empty) in bucket.is_empty().into_iter().enumerate() {
-                if empty {
+            for (way, empty) in bucket.empties().into_iter().enumerate() {
+                if empty != 0 {
                     continue;
                 }
                 let age = self.now.wrapping_sub(bucket.stamps[way]);
@@ -311,6 +323,9 @@ struct Notes {
 /// So many ghosts, the ones worth least, are given up before others are chosen.
 const CHOSEN: u32 = 4;
 
+/// So many ranks may prove out of date before all are noted anew.
+const TRIES: usize = 4;
+
 /// A rank is believed if it has not risen by more than this, a quarter of an
 /// octave.
 const TOLERANCE: u8 = 2;
@@ -328,8 +343,9 @@ fn rank_all(bucket: &Bucket, now: u16, scale: &Scale, ranks: &Ranks) -> [u8; WAY
         *place = Ranks::place(bucket.marks[way], age.bin());
     }
     let mut noted = ranks.at(&places);
-    for (rank, empty) in noted.iter_mut().zip(bucket.is_empty()) {
-        *rank |= if empty { NO_RANK } else { 0 };
+    let empties = bucket.empties();
+    for way in 0..WAYS {
+        noted[way] |= empties[way];
     }
     noted
 }
@@ -473,7 +489,7 @@ impl Ghosts {
     /// Takes a key's ghost away, if it has one, and says where it was.
     fn take(&mut self, print: u16) -> Option<(usize, Past)> {
         // Most keys have none; counting them first is a loop without branches.
-        let same = self.prints.iter().filter(|&&p| p == print).count();
+        let same = (self.prints.iter()).fold(0u16, |same, &p| same + u16::from(p == print));
         if same == 0 {
             return None;
         }

@@ -164,7 +164,10 @@ impl Pot {
             if left < signed(missing) {
                 return false;
             }
-            let taken = left.min(signed(missing.max(self.portion())));
+            // Portions shrink with what is left, so that little of it lies idle
+            // with some shards when others begin to evict.
+            let share = left.unsigned_abs() / (2 * self.shards);
+            let taken = left.min(signed(missing.max(self.portion().min(share))));
             match self.left.compare_exchange_weak(
                 left,
                 left - taken,

@@ -378,14 +378,14 @@ impl Bucket {
         stamps: [0; WAYS],
     };
 
-    /// Which slots are empty.
+    /// All bits set for every slot that is empty.
     #[inline]
-    pub(super) fn is_empty(&self) -> [bool; WAYS] {
-        let mut empty = [false; WAYS];
-        for (empty, &tag) in empty.iter_mut().zip(&self.tags) {
-            *empty = tag == 0;
+    pub(super) fn empties(&self) -> [u8; WAYS] {
+        let mut empties = [0; WAYS];
+        for (empty, &tag) in empties.iter_mut().zip(&self.tags) {
+            *empty = if tag == 0 { u8::MAX } else { 0 };
         }
-        empty
+        empties
     }
 }
 
