@@ -90,6 +90,7 @@ impl Adaptive {
     }
 
     /// A key that is not in the shard is about to be inserted.
+    #[inline]
     pub(super) fn arriving<K, V>(&mut self, table: &Table<K, V>, hash: u64) {
         self.insertions = self.insertions.wrapping_add(1);
         self.now = self.scale.stamp(self.insertions);
@@ -111,6 +112,7 @@ impl Adaptive {
     }
 
     /// The entry that was announced as arriving lies in this slot.
+    #[inline]
     pub(super) fn inserted<K, V>(&mut self, table: &mut Table<K, V>, slot: usize) {
         let (at, way) = (slot / WAYS, slot % WAYS);
         let bucket = &mut table.buckets[at];
@@ -132,6 +134,7 @@ impl Adaptive {
     }
 
     /// The entry in this slot leaves.
+    #[inline]
     pub(super) fn removed(&mut self, slot: usize) {
         self.notes[slot / WAYS].ranks[slot % WAYS] = NO_RANK;
     }
@@ -156,6 +159,7 @@ impl Adaptive {
     }
 
     /// Who goes to make room for a key of this home.
+    #[inline]
     pub(super) fn victim<K, V>(&mut self, table: &Table<K, V>, home: usize) -> Option<usize> {
         if let Some((taught, ranks)) = self.lessons.read_newer(self.taught) {
             (self.taught, self.ranks) = (taught, ranks);
@@ -171,6 +175,7 @@ impl Adaptive {
     }
 
     /// The entry in this slot, whose key has this hash, is being evicted.
+    #[inline]
     pub(super) fn evicted<K, V>(&mut self, table: &Table<K, V>, hash: u64, slot: usize) {
         let (bucket, way) = (&table.buckets[slot / WAYS], slot % WAYS);
         let class = Mark(bucket.marks[way]).class();
@@ -487,6 +492,7 @@ impl Ghosts {
     };
 
     /// Takes a key's ghost away, if it has one, and says where it was.
+    #[inline]
     fn take(&mut self, print: u16) -> Option<(usize, Past)> {
         // Most keys have none; counting them first is a loop without branches.
         let same = (self.prints.iter()).fold(0u16, |same, &p| same + u16::from(p == print));

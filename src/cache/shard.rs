@@ -131,6 +131,7 @@ impl<K: Hash + Eq, V> Shard<K, V> {
 
     /// Makes room for so much, by drawing from the pots or by evicting; false
     /// if every entry is gone and the budget is with other shards.
+    #[inline]
     pub(super) fn make_room(
         &mut self,
         hash: u64,
@@ -151,6 +152,7 @@ impl<K: Hash + Eq, V> Shard<K, V> {
 
     /// Evicts the entry that the policy can best do without near the home of
     /// `hash`; false if there is none.
+    #[inline]
     pub(super) fn evict_one(
         &mut self,
         hash: u64,
@@ -207,6 +209,7 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         self.evict_one(self.evict_next, hasher, removed)
     }
 
+    #[inline]
     fn take(&mut self, hash: u64, slot: usize, cause: RemovalCause, removed: &mut Removed<K, V>) {
         let cost = Cost::of(self.table.weight(slot));
         if let Some(entry) = self.table.take(hash, slot) {

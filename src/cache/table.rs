@@ -49,7 +49,7 @@ pub(super) struct Table<K, V> {
 #[derive(Clone, Copy)]
 #[repr(align(128))]
 pub(super) struct Bucket {
-    /// Zero: the slot is empty. Otherwise the top bit and seven bits of hash.
+    /// Zero: the slot is empty. Otherwise eight bits of the key's hash.
     tags: [u8; WAYS],
     /// These belong to the eviction policy and move with the entry.
     pub(super) marks: [u8; WAYS],
@@ -182,6 +182,7 @@ impl<K, V> Table<K, V> {
 
     /// Puts an entry into the first free slot from its home on. There must be
     /// room, and the key must not be in the table.
+    #[inline]
     pub(super) fn place(&mut self, hash: u64, entry: Entry<K, V>, with: Attributes) -> usize {
         debug_assert!(self.len < self.slots.len());
         let mut bucket = self.home(hash);
@@ -203,6 +204,7 @@ impl<K, V> Table<K, V> {
     }
 
     /// Takes an entry out of its slot; `hash` is its key's.
+    #[inline]
     pub(super) fn take(&mut self, hash: u64, slot: usize) -> Option<Entry<K, V>> {
         let entry = self.slots[slot].take()?;
         let lives_in = slot / WAYS;
@@ -414,10 +416,10 @@ fn set<T: Copy + PartialEq>(
     }
 }
 
-/// Seven bits of the hash, never zero.
+/// Eight bits of the hash, never zero.
 #[inline]
 fn tag(hash: u64) -> u8 {
-    hash as u8 | 0x80
+    (hash as u8).max(1)
 }
 
 #[cfg(test)]
