@@ -293,7 +293,8 @@ fn assert_usable(cache: &Cache<u32, u32>) {
 
 #[test]
 fn a_panicking_listener_leaves_the_cache_intact() {
-    let acts: [(&str, fn(&Cache<u32, u32>)); 9] = [
+    type Act = fn(&Cache<u32, u32>);
+    let acts: [(&str, Act); 9] = [
         ("evict", |c| _ = c.insert(900, 2)),
         ("replace", |c| _ = c.insert(19, 2)),
         ("refuse", |c| _ = c.insert(19, u32::MAX)),
@@ -416,17 +417,18 @@ thread_local!(static VICTIM: Cell<u32> = const { Cell::new(u32::MAX) });
 #[test]
 fn a_panicking_eq_hash_or_clone_leaves_the_cache_usable() {
     in_time(|| {
-        let acts: [fn(&Cache<Touchy, Touchy>, u32); 11] = [
-            |c, n| drop(c.get(&Touchy(n))),
-            |c, n| drop(c.peek(&Touchy(n))),
-            |c, n| drop(c.insert(Touchy(n), Touchy(n))),
-            |c, n| drop(c.insert_if_absent(Touchy(n), Touchy(n))),
-            |c, n| drop(c.remove(&Touchy(n))),
+        type Act = fn(&Cache<Touchy, Touchy>, u32);
+        let acts: [Act; 11] = [
+            |c, n| _ = c.get(&Touchy(n)),
+            |c, n| _ = c.peek(&Touchy(n)),
+            |c, n| _ = c.insert(Touchy(n), Touchy(n)),
+            |c, n| _ = c.insert_if_absent(Touchy(n), Touchy(n)),
+            |c, n| _ = c.remove(&Touchy(n)),
             |c, n| c.invalidate(&Touchy(n)),
-            |c, n| drop(c.get_with(Touchy(n), || Touchy(n))),
-            |c, n| drop(c.get_with(Touchy(n + 1_000), || Touchy(n))),
-            |c, n| drop(c.compute(Touchy(n), |_| Compute::Put(Touchy(n)))),
-            |c, n| drop(c.compute(Touchy(n), |_| Compute::Remove)),
+            |c, n| _ = c.get_with(Touchy(n), || Touchy(n)),
+            |c, n| _ = c.get_with(Touchy(n + 1_000), || Touchy(n)),
+            |c, n| _ = c.compute(Touchy(n), |_| Compute::Put(Touchy(n))),
+            |c, n| _ = c.compute(Touchy(n), |_| Compute::Remove),
             |c, _| _ = c.iter().count(),
         ];
         for policy in Policy::ALL {
