@@ -13,8 +13,9 @@ use support::{in_time, panics, quiet_panic};
 use tenfold::cache::{Cache, CacheBuilder, Compute, Computed, Expiry, Policy, RemovalCause};
 use tenfold::time::ManualClock;
 
-/// A cache whose hooks know it.
+/// A cache whose hooks know it, by a weak reference so that it can end.
 type Shared<V> = Arc<OnceLock<Cache<u32, V>>>;
+type Known<V> = Weak<OnceLock<Cache<u32, V>>>;
 
 /// Does of everything a little, in every shard.
 fn call_back(cache: &Cache<u32, u32>) {
@@ -32,11 +33,14 @@ fn call_back(cache: &Cache<u32, u32>) {
     assert!(cache.stats().entries <= 20);
 }
 
-/// Runs a hook's code unless it is called by itself.
-fn once(act: impl FnOnce()) {
+/// What the hooks do, unless they are called by themselves.
+fn call_back_once(known: &Known<u32>) {
     thread_local!(static INSIDE: Cell<bool> = const { Cell::new(false) });
     if !INSIDE.replace(true) {
-        act();
+        let shared = known.upgrade();
+        if let Some(cache) = shared.as_ref().and_then(|shared| shared.get()) {
+            call_back(cache);
+        }
         INSIDE.set(false);
     }
 }
@@ -87,13 +91,13 @@ fn listener_may_call_back() {
             let time = ManualClock::new();
             let shared = Shared::default();
             let causes = Arc::new(Mutex::new(Vec::new()));
-            let (inner, heard) = (Arc::clone(&shared), Arc::clone(&causes));
+            let (inner, heard) = (Arc::downgrade(&shared), Arc::clone(&causes));
             let cache = builder(&time, shards)
                 .max_weight(1_000_000)
                 .weigher(|_, value| *value)
                 .eviction_listener(move |_, _, cause| {
                     heard.lock().unwrap().push(cause);
-                    once(|| call_back(inner.get().unwrap()));
+                    call_back_once(&inner);
                 })
                 .build()
                 .unwrap();
@@ -118,11 +122,11 @@ fn weigher_may_call_back() {
     in_time(|| {
         let time = ManualClock::new();
         let shared = Shared::default();
-        let inner = Arc::clone(&shared);
+        let inner = Arc::downgrade(&shared);
         let cache = builder(&time, 4)
             .max_weight(1_000_000)
             .weigher(move |_, value| {
-                once(|| inner.get().into_iter().for_each(call_back));
+                call_back_once(&inner);
                 *value
             })
             .build()
@@ -132,21 +136,21 @@ fn weigher_may_call_back() {
     });
 }
 
-struct Nosy(Shared<u32>);
+struct Nosy(Known<u32>);
 
 impl Expiry<u32, u32> for Nosy {
     fn expire_after_create(&self, _: &u32, _: &u32) -> Option<Duration> {
-        once(|| self.0.get().into_iter().for_each(call_back));
+        call_back_once(&self.0);
         None
     }
 
     fn expire_after_read(&self, _: &u32, left: Option<Duration>) -> Option<Duration> {
-        once(|| self.0.get().into_iter().for_each(call_back));
+        call_back_once(&self.0);
         left.map(|left| left + Duration::from_secs(1))
     }
 
     fn expire_after_update(&self, _: &u32, _: &u32, _: Option<Duration>) -> Option<Duration> {
-        once(|| self.0.get().into_iter().for_each(call_back));
+        call_back_once(&self.0);
         None
     }
 }
@@ -157,7 +161,7 @@ fn expiry_hook_may_call_back() {
         let time = ManualClock::new();
         let shared = Shared::default();
         let cache = builder(&time, 4)
-            .expire_after(Nosy(Arc::clone(&shared)))
+            .expire_after(Nosy(Arc::downgrade(&shared)))
             .build()
             .unwrap();
         shared.set(cache.clone()).unwrap();
@@ -195,7 +199,7 @@ fn loader_computation_and_predicate_may_call_back() {
 
 /// A value that, when it is dropped, looks into the cache it was in.
 #[derive(Clone)]
-struct LastWords(Weak<OnceLock<Cache<u32, LastWords>>>);
+struct LastWords(Known<LastWords>);
 
 impl Drop for LastWords {
     fn drop(&mut self) {
