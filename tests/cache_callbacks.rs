@@ -13,8 +13,9 @@ use support::{in_time, panics, quiet_panic};
 use tenfold::cache::{Cache, CacheBuilder, Compute, Computed, Expiry, Policy, RemovalCause};
 use tenfold::time::ManualClock;
 
-/// A cache whose hooks know it.
+/// A cache whose hooks know it, by a weak reference so that it can end.
 type Shared<V> = Arc<OnceLock<Cache<u32, V>>>;
+type Known<V> = Weak<OnceLock<Cache<u32, V>>>;
 
 /// Does of everything a little, in every shard.
 fn call_back(cache: &Cache<u32, u32>) {
@@ -32,11 +33,14 @@ fn call_back(cache: &Cache<u32, u32>) {
     assert!(cache.stats().entries <= 20);
 }
 
-/// Runs a hook's code unless it is called by itself.
-fn once(act: impl FnOnce()) {
+/// What the hooks do, unless they are called by themselves.
+fn call_back_once(known: &Known<u32>) {
     thread_local!(static INSIDE: Cell<bool> = const { Cell::new(false) });
     if !INSIDE.replace(true) {
-        act();
+        let shared = known.upgrade();
+        if let Some(cache) = shared.as_ref().and_then(|shared| shared.get()) {
+            call_back(cache);
+        }
         INSIDE.set(false);
     }
 }
@@ -87,13 +91,13 @@ fn listener_may_call_back() {
             let time = ManualClock::new();
             let shared = Shared::default();
             let causes = Arc::new(Mutex::new(Vec::new()));
-            let (inner, heard) = (Arc::clone(&shared), Arc::clone(&causes));
+            let (inner, heard) = (Arc::downgrade(&shared), Arc::clone(&causes));
             let cache = builder(&time, shards)
                 .max_weight(1_000_000)
                 .weigher(|_, value| *value)
                 .eviction_listener(move |_, _, cause| {
                     heard.lock().unwrap().push(cause);
-                    once(|| call_back(inner.get().unwrap()));
+                    call_back_once(&inner);
                 })
                 .build()
                 .unwrap();
@@ -118,11 +122,11 @@ fn weigher_may_call_back() {
     in_time(|| {
         let time = ManualClock::new();
         let shared = Shared::default();
-        let inner = Arc::clone(&shared);
+        let inner = Arc::downgrade(&shared);
         let cache = builder(&time, 4)
             .max_weight(1_000_000)
             .weigher(move |_, value| {
-                once(|| inner.get().into_iter().for_each(call_back));
+                call_back_once(&inner);
                 *value
             })
             .build()
@@ -132,21 +136,21 @@ fn weigher_may_call_back() {
     });
 }
 
-struct Nosy(Shared<u32>);
+struct Nosy(Known<u32>);
 
 impl Expiry<u32, u32> for Nosy {
     fn expire_after_create(&self, _: &u32, _: &u32) -> Option<Duration> {
-        once(|| self.0.get().into_iter().for_each(call_back));
+        call_back_once(&self.0);
         None
     }
 
     fn expire_after_read(&self, _: &u32, left: Option<Duration>) -> Option<Duration> {
-        once(|| self.0.get().into_iter().for_each(call_back));
+        call_back_once(&self.0);
         left.map(|left| left + Duration::from_secs(1))
     }
 
     fn expire_after_update(&self, _: &u32, _: &u32, _: Option<Duration>) -> Option<Duration> {
-        once(|| self.0.get().into_iter().for_each(call_back));
+        call_back_once(&self.0);
         None
     }
 }
@@ -157,7 +161,7 @@ fn expiry_hook_may_call_back() {
         let time = ManualClock::new();
         let shared = Shared::default();
         let cache = builder(&time, 4)
-            .expire_after(Nosy(Arc::clone(&shared)))
+            .expire_after(Nosy(Arc::downgrade(&shared)))
             .build()
             .unwrap();
         shared.set(cache.clone()).unwrap();
@@ -195,7 +199,7 @@ fn loader_computation_and_predicate_may_call_back() {
 
 /// A value that, when it is dropped, looks into the cache it was in.
 #[derive(Clone)]
-struct LastWords(Weak<OnceLock<Cache<u32, LastWords>>>);
+struct LastWords(Known<LastWords>);
 
 impl Drop for LastWords {
     fn drop(&mut self) {
@@ -293,7 +297,8 @@ fn assert_usable(cache: &Cache<u32, u32>) {
 
 #[test]
 fn a_panicking_listener_leaves_the_cache_intact() {
-    let acts: [(&str, fn(&Cache<u32, u32>)); 9] = [
+    type Act = fn(&Cache<u32, u32>);
+    let acts: [(&str, Act); 9] = [
         ("evict", |c| _ = c.insert(900, 2)),
         ("replace", |c| _ = c.insert(19, 2)),
         ("refuse", |c| _ = c.insert(19, u32::MAX)),
@@ -416,17 +421,18 @@ thread_local!(static VICTIM: Cell<u32> = const { Cell::new(u32::MAX) });
 #[test]
 fn a_panicking_eq_hash_or_clone_leaves_the_cache_usable() {
     in_time(|| {
-        let acts: [fn(&Cache<Touchy, Touchy>, u32); 11] = [
-            |c, n| drop(c.get(&Touchy(n))),
-            |c, n| drop(c.peek(&Touchy(n))),
-            |c, n| drop(c.insert(Touchy(n), Touchy(n))),
-            |c, n| drop(c.insert_if_absent(Touchy(n), Touchy(n))),
-            |c, n| drop(c.remove(&Touchy(n))),
+        type Act = fn(&Cache<Touchy, Touchy>, u32);
+        let acts: [Act; 11] = [
+            |c, n| _ = c.get(&Touchy(n)),
+            |c, n| _ = c.peek(&Touchy(n)),
+            |c, n| _ = c.insert(Touchy(n), Touchy(n)),
+            |c, n| _ = c.insert_if_absent(Touchy(n), Touchy(n)),
+            |c, n| _ = c.remove(&Touchy(n)),
             |c, n| c.invalidate(&Touchy(n)),
-            |c, n| drop(c.get_with(Touchy(n), || Touchy(n))),
-            |c, n| drop(c.get_with(Touchy(n + 1_000), || Touchy(n))),
-            |c, n| drop(c.compute(Touchy(n), |_| Compute::Put(Touchy(n)))),
-            |c, n| drop(c.compute(Touchy(n), |_| Compute::Remove)),
+            |c, n| _ = c.get_with(Touchy(n), || Touchy(n)),
+            |c, n| _ = c.get_with(Touchy(n + 1_000), || Touchy(n)),
+            |c, n| _ = c.compute(Touchy(n), |_| Compute::Put(Touchy(n))),
+            |c, n| _ = c.compute(Touchy(n), |_| Compute::Remove),
             |c, _| _ = c.iter().count(),
         ];
         for policy in Policy::ALL {

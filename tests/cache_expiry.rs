@@ -65,7 +65,7 @@ fn an_entry_lives_to_the_last_moment_before_its_deadline() {
     let time = ManualClock::new();
     let cache = builder(&time).time_to_live(MINUTE).build().unwrap();
     cache.insert("a", 1);
-    time.advance(MINUTE - Duration::from_nanos(1));
+    time.advance(Duration::from_nanos(59_999_999_999));
     assert_eq!(cache.get("a"), Some(1));
     time.advance(Duration::from_nanos(1));
     assert_eq!(cache.get("a"), None);
@@ -79,7 +79,7 @@ fn an_update_starts_the_time_to_live_anew() {
     time.advance(MINUTE / 2);
     cache.get(&1);
     assert_eq!(cache.insert(1, 2), Some(1));
-    time.advance(MINUTE - SECOND);
+    time.advance(SECOND * 59);
     assert_eq!(cache.get(&1), Some(2));
     time.advance(SECOND);
     assert_eq!(cache.get(&1), None, "reading does not lengthen it");
@@ -91,11 +91,11 @@ fn time_to_idle_counts_from_the_last_use() {
     let cache = builder(&time).time_to_idle(MINUTE).build().unwrap();
     cache.insert(1, 1);
     for _ in 0..5 {
-        time.advance(MINUTE - SECOND);
+        time.advance(SECOND * 59);
         assert_eq!(cache.get(&1), Some(1));
     }
     for _ in 0..2 {
-        time.advance(MINUTE / 2 - SECOND);
+        time.advance(SECOND * 29);
         assert_eq!(cache.peek(&1), Some(1), "a peek is no use");
         assert!(cache.contains_key(&1));
     }

@@ -11,10 +11,10 @@ pub(crate) use parking_lot::{Mutex, MutexGuard};
 pub(crate) use checked::{Mutex, MutexGuard};
 
 pub(crate) mod atomic {
+    #[cfg(all(test, tenfold_shuttle))]
+    pub(crate) use shuttle::sync::atomic::AtomicUsize;
     #[cfg(tenfold_shuttle)]
-    pub(crate) use shuttle::sync::atomic::{
-        AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering,
-    };
+    pub(crate) use shuttle::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
     #[cfg(not(tenfold_shuttle))]
     pub(crate) use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 }

@@ -92,13 +92,11 @@ impl<T: Clone> Future for Gate<T> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         let mut inside = self.0.lock().unwrap();
-        match inside.value.clone() {
-            Some(value) => Poll::Ready(value),
-            None => {
-                inside.wakers.push(context.waker().clone());
-                Poll::Pending
-            }
+        if let Some(value) = inside.value.clone() {
+            return Poll::Ready(value);
         }
+        inside.wakers.push(context.waker().clone());
+        Poll::Pending
     }
 }
 
@@ -154,9 +152,12 @@ pub(crate) fn in_time(test: impl FnOnce() + Send + 'static) {
         test();
         let _ = done.send(());
     });
-    if wait.recv_timeout(Duration::from_secs(60)) == Err(RecvTimeoutError::Timeout) {
-        panic!("the test hangs: a lock is held where user code runs");
-    }
+    let waited = wait.recv_timeout(Duration::from_secs(60));
+    assert_ne!(
+        waited,
+        Err(RecvTimeoutError::Timeout),
+        "the test hangs: a lock is held where user code runs"
+    );
     if let Err(panic) = thread.join() {
         resume_unwind(panic);
     }

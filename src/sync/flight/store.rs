@@ -16,6 +16,7 @@ pub(super) struct Shard<V> {
     pub(super) flights: Flights<u64, V>,
 }
 
+#[cfg(not(tenfold_shuttle))]
 pub(super) type Shop = Store<u64>;
 
 /// A value that cannot be stored: the owner panics while it lands.
