@@ -104,7 +104,7 @@ fn stress(policy: Policy, shards: usize, threads: u64, operations: u64) {
     assert_eq!(stats.insertions, stats.entries + left, "{stats}");
     cache.purge_expired();
     assert_eq!(cache.iter().count(), cache.len(), "{stats}");
-    for entry in cache.iter() {
+    for entry in &cache {
         entry.value.check(entry.key);
     }
     // Whatever happened, no budget was lost and no load was left behind.

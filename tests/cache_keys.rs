@@ -63,7 +63,7 @@ fn keys_that_all_collide_are_still_told_apart() {
                 assert_eq!(cache.get(&key(number)), Some(step));
             }
             assert_eq!(cache.len(), 150);
-            for entry in cache.iter() {
+            for entry in &cache {
                 assert_eq!(written.get(&entry.key.number), Some(&entry.value));
             }
         }

@@ -273,6 +273,9 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
     }
 
     /// Entries in the cache, expired ones that have not been swept included.
+    ///
+    /// The shards are counted one after the other: while others insert, the sum
+    /// may be a few off, also above a bound that the cache itself never exceeds.
     pub fn len(&self) -> usize {
         self.core.used().entries as usize
     }

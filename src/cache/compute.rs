@@ -26,7 +26,9 @@ pub enum Compute<V> {
 /// What [`Cache::compute`] did with an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Computed<V> {
-    /// It stored a new value, in the place of this one if there was one.
+    /// It stored a new value, in the place of this one if there was one. A value
+    /// that alone exceeds the cache's bounds went to the eviction listener as
+    /// [`RemovalCause::Refused`](super::RemovalCause::Refused) instead.
     Stored {
         /// The value now.
         new: V,

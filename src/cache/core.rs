@@ -334,7 +334,10 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
                 Some(Lived { left }) => expiry.expire_after_update(key, value, left),
             };
             if let Some(ttl) = ttl {
-                lifetime = Lifetime::For(ttl);
+                lifetime = match lifetime {
+                    Lifetime::Loaded => Lifetime::LoadedFor(ttl),
+                    _ => Lifetime::For(ttl),
+                };
             }
         }
         if !self.times.need_clock(lifetime) {

@@ -72,6 +72,8 @@ pub(super) enum Lifetime {
     Loaded,
     /// This long instead of the cache's time to live.
     For(Duration),
+    /// The same, for a value that a loader brought.
+    LoadedFor(Duration),
     /// Until this moment, without jitter.
     Until(Instant),
 }
@@ -97,18 +99,20 @@ impl Times {
         self.time_to_idle.is_some()
             || match lifetime {
                 Lifetime::Default | Lifetime::Loaded => self.time_to_live.is_some(),
-                Lifetime::For(_) => true,
+                Lifetime::For(_) | Lifetime::LoadedFor(_) => true,
                 Lifetime::Until(_) => false,
             }
     }
 
     /// The deadline of an entry stored at `now`, in nanoseconds.
     pub(super) fn deadline(&self, lifetime: Lifetime, hash: u64, now: Instant) -> u64 {
+        let load_jitter = Some(self.jitter.unwrap_or(LOAD_JITTER));
         let (ttl, jitter) = match lifetime {
             Lifetime::Until(deadline) => return deadline.as_nanos(),
             Lifetime::Default => (self.time_to_live, self.jitter),
-            Lifetime::Loaded => (self.time_to_live, Some(self.jitter.unwrap_or(LOAD_JITTER))),
+            Lifetime::Loaded => (self.time_to_live, load_jitter),
             Lifetime::For(ttl) => (Some(ttl), self.jitter),
+            Lifetime::LoadedFor(ttl) => (Some(ttl), load_jitter),
         };
         let Some(ttl) = ttl else { return NEVER };
         let ttl = match jitter {

@@ -217,7 +217,7 @@ pub(crate) fn run(config: &Config, ops: &[Op]) {
         assert!(model.fits(0, 0), "bounds exceeded by {op:?}");
     }
     let mut live = model.entries.iter().filter(|e| !model.expired(e)).count();
-    for seen in cache.iter() {
+    for seen in &cache {
         let entry = model.live(seen.key).expect("no expired entry is seen");
         let ends = [entry.deadline, entry.idles].into_iter().flatten().min();
         assert_eq!(seen.value, entry.value);
