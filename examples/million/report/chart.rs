@@ -378,9 +378,7 @@ mod tests {
     fn ticks_are_round_and_inside() {
         assert_eq!(log_ticks(3.0, 60.0), [5.0, 10.0, 20.0, 50.0]);
         assert_eq!(log_ticks(1.0, 1e6).len(), 7);
-        assert_eq!(
-            [round_up(1.0), round_up(41.0), round_up(341.0)],
-            [4.0, 80.0, 400.0]
-        );
+        let whole = |number: f64| round_up(number) as u64;
+        assert_eq!([whole(1.0), whole(41.0), whole(341.0)], [4, 80, 400]);
     }
 }
