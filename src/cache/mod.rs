@@ -124,13 +124,13 @@
 //! ```text
 //! bytes per entry = 32/28 * ( size_of::<Option<(K, V)>>()  the slot; + 8 at most
 //!                           + 4                            tag, past and age
-//!                           + 5.25 adaptive | 8 lru, fifo | 12 lfu
+//!                           + 6 adaptive | 8 lru, fifo | 12 lfu
 //!                           + 8 with a time to live        from the first use on
 //!                           + 8 with a time to idle
 //!                           + 4 with a weigher )
 //! ```
 //!
-//! For `u64` keys and values under the default policy that is 38 bytes, 22 of
+//! For `u64` keys and values under the default policy that is 39 bytes, 23 of
 //! them beyond the entry itself. A shard that gets more than its share of the
 //! keys has an eighth more slots. While a table grows, the old and the new one of
 //! that shard exist together. A smaller bound frees entries, not their slots;
