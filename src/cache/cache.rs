@@ -7,9 +7,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::budget::Cost;
-use super::core::{Core, IfPresent, Put};
+use super::core::Core;
 use super::expiry::Lifetime;
 use super::removal::{Gone, RemovalCause, Removed};
+use super::store::{IfPresent, Put};
 use super::table::{self, Entry};
 use super::{CacheBuilder, CacheStats, Iter, Refused, Snapshot};
 use crate::time::Instant;

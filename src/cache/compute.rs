@@ -5,7 +5,7 @@ use std::hash::Hash;
 
 use super::Cache;
 use super::core::Core;
-use super::load::LoadKey;
+use super::load_key::LoadKey;
 use super::removal::{RemovalCause, Removed};
 use crate::sync::Mutex;
 use crate::sync::flight::{

@@ -271,6 +271,7 @@ mod iter;
 mod learner;
 mod lists;
 mod load;
+mod load_key;
 #[cfg(all(test, tenfold_shuttle))]
 mod models;
 mod order;
@@ -278,6 +279,7 @@ mod policy;
 mod removal;
 mod shard;
 mod stats;
+mod store;
 mod table;
 mod tags;
 

@@ -5,7 +5,7 @@ use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 
 use super::budget::{Budget, Cost};
-use super::load::LoadKey;
+use super::load_key::LoadKey;
 use super::order::{Kind, Order};
 use super::removal::{RemovalCause, Removed};
 use super::table::{self, Attributes, Entry, NEVER, Stored, Table, WAYS};

@@ -80,3 +80,9 @@ impl fmt::Display for CacheStats {
         )
     }
 }
+
+/// The counters of loads, which are not kept under a shard's lock.
+pub(super) const LOADS: usize = 0;
+pub(super) const LOAD_FAILURES: usize = 1;
+pub(super) const COALESCED: usize = 2;
+pub(super) const LOAD_NANOS: usize = 3;

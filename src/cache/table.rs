@@ -16,10 +16,8 @@
 use std::borrow::Borrow;
 use std::sync::Arc;
 
+pub(super) use super::tags::WAYS;
 use super::tags::matches;
-
-/// Slots in a bucket.
-pub(super) const WAYS: usize = 32;
 
 /// How full the table gets before it grows, in slots of a bucket. Searches
 /// stay short: with 28 of 32 about one bucket in five has been passed by.

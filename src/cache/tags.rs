@@ -1,7 +1,8 @@
 //! Finds a byte, or the lowest byte, among the 32 of a bucket, 16 at a time.
 #![cfg_attr(target_arch = "x86_64", allow(unsafe_code))]
 
-use super::table::WAYS;
+/// Slots in a bucket.
+pub(super) const WAYS: usize = 32;
 
 /// The set of slots whose tag equals this one, as bits.
 #[cfg(target_arch = "x86_64")]
