@@ -72,9 +72,16 @@ impl<V> Stored<V> {
     pub(super) fn get(&self) -> &V {
         match self {
             Self::Inline(value) => value,
-            Self::Shared(value) => value,
+            Self::Shared(value) => shared(value),
         }
     }
+}
+
+/// Out of line, so that the common case is a branch and not a choice of
+/// pointers that every read would wait for.
+#[cold]
+fn shared<V>(value: &Arc<V>) -> &V {
+    value
 }
 
 impl<V: Clone> Stored<V> {
