@@ -42,10 +42,11 @@
 
 use std::sync::Arc;
 
-use super::learner::{AGES, Learner, Lessons, Ranks};
+use super::age::{Age, GHOST_SHIFT, Scale};
+use super::ghosts::{Ghosts, Past, print};
+use super::learner::{Learner, Lessons, NO_RANK, Ranks};
 use super::table::{self, Bucket, Table, WAYS};
-use super::tags::{lowest, matches};
-use crate::rng;
+use super::tags::lowest;
 
 /// The studying shard looks at one bucket per so many insertions.
 const STUDY_EVERY: u32 = 8;
@@ -305,9 +306,6 @@ impl Adaptive {
     }
 }
 
-/// Above every rank: nobody is there.
-const NO_RANK: u8 = u8::MAX;
-
 /// No entry is taken to be older than this many stamps, half their range and
 /// at least 16 turnovers of the shard.
 const OLDEST: u16 = 1 << 15;
@@ -324,9 +322,6 @@ struct Notes {
     expendable: u32,
     arrivals: u8,
 }
-
-/// So many ghosts, the ones worth least, are given up before others are chosen.
-const CHOSEN: u32 = 4;
 
 /// So many ranks may prove out of date before all are noted anew.
 const TRIES: usize = 4;
@@ -396,167 +391,5 @@ impl Mark {
     #[inline]
     fn class(self) -> u8 {
         self.0 & 15
-    }
-}
-
-/// An age in 128ths of a turnover, the time in which as many entries are
-/// inserted as the shard holds; plus one.
-#[derive(Clone, Copy)]
-struct Age(f32);
-
-impl Age {
-    /// Half octaves: the exponent and the first bit of the fraction, as a float
-    /// has them.
-    #[inline]
-    fn bin(self) -> u16 {
-        // At least 1.0 and at most 2^24, so this fits 16 signed bits, whose
-        // minimum every processor has an instruction for.
-        let bin = (self.0.to_bits() >> 22) as i16 - (127 << 1);
-        bin.min(AGES as i16 - 1).cast_unsigned()
-    }
-
-    /// Up to an eighth, a half, one and a half of a turnover, or longer.
-    #[inline]
-    fn step(self) -> u8 {
-        u8::from(self.0 >= 17.0) + u8::from(self.0 >= 65.0) + u8::from(self.0 >= 193.0)
-    }
-}
-
-/// How a shard of some size counts time.
-#[derive(Clone, Copy)]
-struct Scale {
-    /// Entries the shard holds when full.
-    entries: f32,
-    /// A stamp counts `1 << unit_shift` insertions: between a 1024th and a
-    /// 2048th of a turnover.
-    unit_shift: u32,
-    /// 128ths of a turnover in a unit of stamps, and in one of ghosts.
-    per_unit: f32,
-    per_ghost_unit: f32,
-}
-
-/// A ghost's unit of time is `1 << GHOST_SHIFT` stamps.
-const GHOST_SHIFT: u32 = 3;
-
-impl Scale {
-    fn for_entries(entries: usize) -> Self {
-        let entries = entries.max(1);
-        let unit_shift = (entries / 1024).max(1).ilog2();
-        let per_unit = 128.0 * (1u64 << unit_shift) as f32 / entries as f32;
-        Self {
-            entries: entries as f32,
-            unit_shift,
-            per_unit,
-            per_ghost_unit: per_unit * (1 << GHOST_SHIFT) as f32,
-        }
-    }
-
-    #[inline]
-    fn stamp(&self, insertions: u32) -> u16 {
-        (insertions >> self.unit_shift) as u16
-    }
-
-    #[inline]
-    fn age(&self, stamps: u16) -> Age {
-        Age(f32::from(stamps) * self.per_unit + 1.0)
-    }
-
-    fn ghost_time(&self, insertions: u32) -> u16 {
-        (insertions >> (self.unit_shift + GHOST_SHIFT)) as u16 & Past::STAMPS
-    }
-}
-
-/// What is kept of the entries that were evicted from a bucket: 4 bytes each.
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-struct Ghosts {
-    /// 16 bits of the key's hash; zero: there is no ghost.
-    prints: [u16; WAYS],
-    pasts: [Past; WAYS],
-}
-
-/// The class an entry had, and when it was last used, in 12 bits.
-#[derive(Clone, Copy)]
-struct Past(u16);
-
-/// A key as its ghost knows it. Never zero; mixed, since the bits of the hash
-/// have chosen shard and bucket already.
-fn print(hash: u64) -> u16 {
-    (rng::mix(hash) >> 48) as u16 | 1
-}
-
-impl Ghosts {
-    const NONE: Self = Self {
-        prints: [0; WAYS],
-        pasts: [Past(0); WAYS],
-    };
-
-    /// Takes a key's ghost away, if it has one, and says where it was.
-    #[inline]
-    fn take(&mut self, print: u16) -> Option<(usize, Past)> {
-        // Most keys have none; counting them first is a loop without branches.
-        let same = (self.prints.iter()).fold(0u16, |same, &p| same + u16::from(p == print));
-        if same == 0 {
-            return None;
-        }
-        let place = self.prints.iter().position(|&p| p == print)?;
-        self.prints[place] = 0;
-        Some((place, self.pasts[place]))
-    }
-
-    /// The places of the ghosts that are worth least, at least [`CHOSEN`].
-    fn least(&self, ranks: &Ranks, now: u16, scale: &Scale) -> u32 {
-        let mut ranks = self.ranks(ranks, now, scale);
-        let mut least = 0u32;
-        while least.count_ones() < CHOSEN {
-            let (lowest, _) = lowest(&ranks);
-            least |= matches(&ranks, lowest);
-            for rank in &mut ranks {
-                *rank |= if *rank == lowest { NO_RANK } else { 0 };
-            }
-        }
-        least
-    }
-
-    fn iter(&self) -> impl Iterator<Item = Past> {
-        let places = self.pasts.into_iter().zip(self.prints);
-        places
-            .filter(|&(_, print)| print != 0)
-            .map(|(past, _)| past)
-    }
-
-    /// The rank of every ghost; free places come first. In arithmetic on
-    /// several at once, as for the slots.
-    #[inline]
-    fn ranks(&self, ranks: &Ranks, now: u16, scale: &Scale) -> [u8; WAYS] {
-        let mut places = [0u16; WAYS];
-        for (place, past) in places.iter_mut().zip(&self.pasts) {
-            *place = Ranks::place(past.class(), past.age(now, scale).bin());
-        }
-        let mut ranks = ranks.at(&places);
-        for (rank, &print) in ranks.iter_mut().zip(&self.prints) {
-            *rank = if print == 0 { 0 } else { *rank };
-        }
-        ranks
-    }
-}
-
-impl Past {
-    /// The range of stamps; a mask too.
-    const STAMPS: u16 = 0xfff;
-
-    fn new(class: u8, stamp: u16) -> Self {
-        Self(u16::from(class) << 12 | stamp & Self::STAMPS)
-    }
-
-    #[inline]
-    fn class(self) -> u8 {
-        (self.0 >> 12) as u8
-    }
-
-    #[inline]
-    fn age(self, now: u16, scale: &Scale) -> Age {
-        let age = now.wrapping_sub(self.0) & Self::STAMPS;
-        Age(f32::from(age) * scale.per_ghost_unit + 1.0)
     }
 }

@@ -32,6 +32,9 @@ pub(super) const AGES: usize = 26;
 /// Rows of ranks are padded, so that an index is a shift.
 const ROW: usize = 32;
 
+/// Above every rank: nobody is there.
+pub(super) const NO_RANK: u8 = u8::MAX;
+
 /// How much weight the guess has against what was seen.
 const PRIOR: f32 = 20.0;
 /// The part of the guess for a class that comes from all classes together.

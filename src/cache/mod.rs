@@ -259,6 +259,7 @@
 //! [`weight`]: Cache::weight
 
 mod adaptive;
+mod age;
 mod budget;
 mod builder;
 #[allow(clippy::module_inception)]
@@ -267,6 +268,7 @@ mod compute;
 mod core;
 mod error;
 mod expiry;
+mod ghosts;
 mod iter;
 mod learner;
 mod lists;
