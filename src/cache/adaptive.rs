@@ -175,15 +175,20 @@ impl Adaptive {
         Some(slot)
     }
 
-    /// The entry in this slot, whose key has this hash, is being evicted.
+    /// The entry in this slot, whose key has this hash and home, is being evicted.
     #[inline]
-    pub(super) fn evicted<K, V>(&mut self, table: &Table<K, V>, hash: u64, slot: usize) {
+    pub(super) fn evicted<K, V>(
+        &mut self,
+        table: &Table<K, V>,
+        hash: u64,
+        home: usize,
+        slot: usize,
+    ) {
         let (bucket, way) = (&table.buckets[slot / WAYS], slot % WAYS);
         let class = Mark(bucket.marks[way]).class();
         let age = self.now.wrapping_sub(bucket.stamps[way]) >> GHOST_SHIFT;
         let now = self.scale.ghost_time(self.insertions);
         let past = Past::new(class, now.wrapping_sub(age.min(Past::STAMPS)));
-        let home = table.home(hash);
         let (notes, ghosts) = (&mut self.notes[home], &mut self.ghosts[home]);
         if notes.expendable == 0 {
             notes.expendable = ghosts.least(&self.ranks, now, &self.scale);

@@ -298,7 +298,9 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
     /// Releases a shard, then hands what left it to the listener or drops it.
     #[inline]
     pub(super) fn release(&self, mut shard: MutexGuard<'_, Shard<K, V>>, removed: Removed<K, V>) {
-        if !removed.is_empty() {
+        // One in, one out leaves nothing over where every entry weighs the same.
+        let uneven = shard.used.entries != shard.held.entries || self.hooks.weigher.is_some();
+        if uneven && !removed.is_empty() {
             self.give_back(&mut shard);
         }
         drop(shard);

@@ -80,9 +80,15 @@ impl Order {
 
     /// The entry in this slot leaves because the policy chose it.
     #[inline]
-    pub(super) fn evicted<K, V>(&mut self, table: &Table<K, V>, hash: u64, slot: usize) {
+    pub(super) fn evicted<K, V>(
+        &mut self,
+        table: &Table<K, V>,
+        hash: u64,
+        home: usize,
+        slot: usize,
+    ) {
         match self {
-            Self::Adaptive(adaptive) => adaptive.evicted(table, hash, slot),
+            Self::Adaptive(adaptive) => adaptive.evicted(table, hash, home, slot),
             _ => self.removed(slot),
         }
     }

@@ -170,8 +170,9 @@ impl<K: Hash + Eq, V> Shard<K, V> {
             return false;
         };
         let hash = hasher.hash_one(&victim.key);
-        self.order.evicted(&self.table, hash, slot);
-        self.take(hash, slot, RemovalCause::Size, removed);
+        let home = self.table.home(hash);
+        self.order.evicted(&self.table, hash, home, slot);
+        self.take(home, slot, RemovalCause::Size, removed);
         true
     }
 
@@ -186,7 +187,8 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         if let Some(entry) = self.table.entry(slot) {
             let hash = hasher.hash_one(&entry.key);
             self.order.removed(slot);
-            self.take(hash, slot, cause, removed);
+            let home = self.table.home(hash);
+            self.take(home, slot, cause, removed);
         }
     }
 
@@ -199,7 +201,7 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         let hash = hasher.hash_one(&self.table.entry(slot)?.key);
         self.order.removed(slot);
         self.used = self.used - Cost::of(self.table.weight(slot));
-        self.table.take(hash, slot)
+        self.table.take(self.table.home(hash), slot)
     }
 
     /// Evicts one entry when no key asks for its place: the policy is asked
@@ -210,9 +212,9 @@ impl<K: Hash + Eq, V> Shard<K, V> {
     }
 
     #[inline]
-    fn take(&mut self, hash: u64, slot: usize, cause: RemovalCause, removed: &mut Removed<K, V>) {
+    fn take(&mut self, home: usize, slot: usize, cause: RemovalCause, removed: &mut Removed<K, V>) {
         let cost = Cost::of(self.table.weight(slot));
-        if let Some(entry) = self.table.take(hash, slot) {
+        if let Some(entry) = self.table.take(home, slot) {
             self.used = self.used - cost;
             self.counts.removals[cause as usize] += 1;
             removed.push(entry, cause);

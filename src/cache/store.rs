@@ -175,7 +175,12 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
             shard.sweep(1, self.now(), &self.hasher, &mut removed);
             sweep_is_due = shard.sweep_is_due();
         }
-        let old = match self.find_live(&mut shard, hash, &key, &mut removed) {
+        let found = if shard.table.is_timed() {
+            self.find_live(&mut shard, hash, &key, &mut removed)
+        } else {
+            shard.find(hash, &key)
+        };
+        let old = match found {
             Some(slot) if with.weight <= shard.table.weight(slot) => {
                 let lighter = with.weight < shard.table.weight(slot);
                 let old = shard.replace(slot, value, with);
