@@ -188,8 +188,9 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
             return None;
         };
         shard.counts.hits += 1;
+        let value = read(shard.table.slot_mut(slot));
         shard.touch(slot);
-        read(shard.table.slot_mut(slot))
+        value
     }
 
     /// [`get`](Self::get) where entries may expire.

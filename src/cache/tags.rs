@@ -17,16 +17,29 @@ pub(super) fn matches(tags: &[u8; WAYS], tag: u8) -> u32 {
 #[target_feature(enable = "sse2")]
 #[inline]
 fn matches_sse2(tags: &[u8; WAYS], tag: u8) -> u32 {
-    use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set_epi64x, _mm_set1_epi8};
+    use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set1_epi8};
 
-    let (words, _) = tags.as_chunks::<8>();
-    let word = |i: usize| i64::from_le_bytes(words[i]);
+    let [low, high] = halves(tags);
     let wanted = _mm_set1_epi8(tag.cast_signed());
-    let low = _mm_cmpeq_epi8(_mm_set_epi64x(word(1), word(0)), wanted);
-    let high = _mm_cmpeq_epi8(_mm_set_epi64x(word(3), word(2)), wanted);
-    let low = _mm_movemask_epi8(low).cast_unsigned();
-    let high = _mm_movemask_epi8(high).cast_unsigned();
+    let low = _mm_movemask_epi8(_mm_cmpeq_epi8(low, wanted)).cast_unsigned();
+    let high = _mm_movemask_epi8(_mm_cmpeq_epi8(high, wanted)).cast_unsigned();
     low | high << 16
+}
+
+/// The bytes in two registers.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "sse2")]
+#[inline]
+fn halves(bytes: &[u8; WAYS]) -> [std::arch::x86_64::__m128i; 2] {
+    use std::arch::x86_64::_mm_loadu_si128;
+
+    let (halves, _) = bytes.as_chunks::<16>();
+    [0, 1].map(|half| {
+        let half: &[u8; 16] = &halves[half];
+        // SAFETY: the reference is valid for reads of 16 bytes, and the load
+        // asks for no alignment.
+        unsafe { _mm_loadu_si128(half.as_ptr().cast()) }
+    })
 }
 
 /// The lowest byte, and the first place that has it.
@@ -42,14 +55,10 @@ pub(super) fn lowest(bytes: &[u8; WAYS]) -> (u8, usize) {
 #[target_feature(enable = "sse2")]
 #[inline]
 fn lowest_sse2(bytes: &[u8; WAYS]) -> u8 {
-    use std::arch::x86_64::{_mm_cvtsi128_si32, _mm_min_epu8, _mm_set_epi64x, _mm_srli_si128};
+    use std::arch::x86_64::{_mm_cvtsi128_si32, _mm_min_epu8, _mm_srli_si128};
 
-    let (words, _) = bytes.as_chunks::<8>();
-    let word = |i: usize| i64::from_le_bytes(words[i]);
-    let mut least = _mm_min_epu8(
-        _mm_set_epi64x(word(1), word(0)),
-        _mm_set_epi64x(word(3), word(2)),
-    );
+    let [low, high] = halves(bytes);
+    let mut least = _mm_min_epu8(low, high);
     // Folds 16 bytes into one.
     least = _mm_min_epu8(least, _mm_srli_si128::<8>(least));
     least = _mm_min_epu8(least, _mm_srli_si128::<4>(least));
