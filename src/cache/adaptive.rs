@@ -343,16 +343,13 @@ const FRESH: u8 = 2;
 /// look-up of the ranks is one by one.
 fn rank_all(bucket: &Bucket, now: u16, scale: &Scale, ranks: &Ranks) -> [u8; WAYS] {
     let mut places = [0u16; WAYS];
+    let empties = bucket.empties();
     for (way, place) in places.iter_mut().enumerate() {
         let age = scale.age(now.wrapping_sub(bucket.stamps[way]));
-        *place = Ranks::place(bucket.marks[way], age.bin());
+        let nobody = u16::from(empties[way]) & Ranks::NOBODY;
+        *place = Ranks::place(bucket.marks[way], age.bin()) | nobody;
     }
-    let mut noted = ranks.at(&places);
-    let empties = bucket.empties();
-    for way in 0..WAYS {
-        noted[way] |= empties[way];
-    }
-    noted
+    ranks.at(&places)
 }
 
 /// What is remembered of an entry's past: uses in the upper half of a byte,

@@ -59,6 +59,9 @@ type Lanes = [f32; CLASSES];
 pub(super) struct Ranks(Box<[u8; CLASSES * ROW]>);
 
 impl Ranks {
+    /// Added to a place, gives one of [`NO_RANK`]: the last of a row.
+    pub(super) const NOBODY: u16 = ROW as u16 - 1;
+
     /// Where the rank of a class (the lower half of a byte) and a bin of age
     /// stands.
     #[inline]
@@ -189,7 +192,7 @@ impl Learner {
         let stages = self.stages();
         let surplus = self.surplus(&stages);
         let gains: [Lanes; AGES] = std::array::from_fn(|age| stages[age].gain(&surplus));
-        let mut ranks = Box::new([0; CLASSES * ROW]);
+        let mut ranks = Box::new([NO_RANK; CLASSES * ROW]);
         for from in 0..AGES {
             let (mut hits, mut time) = ([0.0; CLASSES], [0.0; CLASSES]);
             let (mut alive, mut best) = ([1.0f32; CLASSES], [0.0f32; CLASSES]);

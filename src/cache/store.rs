@@ -216,6 +216,8 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
             // this one is unlocked.
             drop(shard);
             self.make_room_elsewhere(hash, with.weight, &mut removed);
+            // What went must not pile up, should others take the room first.
+            self.settle(std::mem::replace(&mut removed, Removed::new()));
             shard = self.lock(hash);
             // Whatever happened to the key meanwhile is older.
             shard.flights.detach(hash, |other| *other.get() == key);
@@ -275,6 +277,7 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
             }
             drop(shard);
             self.make_room_elsewhere(hash, weight, removed);
+            self.settle(std::mem::replace(removed, Removed::new()));
             shard = self.lock(hash);
         }
     }
