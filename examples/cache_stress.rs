@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! cargo run --release --example cache_stress -- [THREADS] [OPERATIONS]
-//! TSAN_OPTIONS=suppressions=tests/tsan.supp \
+//! TSAN_OPTIONS=suppressions=.ci/races \
 //!     RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" \
 //!     cargo +nightly run --target x86_64-unknown-linux-gnu --example cache_stress
 //! ```
