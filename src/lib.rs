@@ -8,9 +8,17 @@
 //! |---|---|
 //! | The same answer is computed or fetched over and over | [`cache`] |
 //! | A thousand callers miss the same key at once (stampede) | [`cache::Cache::get_with`] |
+//! | The same, where nothing shall be cached: a report, a token, a rate | [`singleflight`] |
 //! | Everything loaded together expires together (avalanche) | [`cache`]: jitter, on by default for loads |
 //! | A scan of the whole table washes out what is popular | [`cache::Policy::Adaptive`], the default |
 //! | A value read before a change is stored after it | [`cache::Cache::invalidate`] |
+//! | One change is shown on pages cached under many keys | [`cache::tagged`] |
+//! | The store is slow, or down | [`cache::read_through`] |
+//! | Several nodes cache the same, and one of them changes it | [`cache::tier`] |
+//! | Strangers ask for what does not exist (penetration) | [`bloom`] in a [`cache::Guard`] |
+//! | The same event arrives again and again, for an hour | [`bloom::RotatingBloomFilter`] |
+//! | A write to the store fails half-way, and the cache shows another value | [`cache::write_through`] |
+//! | Every change is a write to the store; a crash loses those held back | [`cache::write_back`], with a journal |
 //! | Strangers choose the keys | [`hash::TableHasher`], keyed, in every table |
 //! | A test has to wait for time to pass | [`time::ManualClock`] |
 //!
@@ -24,20 +32,36 @@
 //!
 //! | Feature | Default | Adds |
 //! |---|---|---|
-//! | `cache` | yes | [`cache`], [`hash`] |
+//! | `bloom` | yes | [`bloom`], [`hash`] |
+//! | `cache` | yes | [`cache`], [`hash`], [`task`] |
+//! | `router` | no | `router`, [`hash`] |
+//! | `singleflight` | yes | [`singleflight`], [`hash`], [`task`] |
 //!
 //! Without any feature there are [`time`] and [`rng`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "bloom")]
+pub mod bloom;
 #[cfg(feature = "cache")]
 pub mod cache;
-#[cfg(feature = "cache")]
+#[cfg(any(
+    feature = "bloom",
+    feature = "cache",
+    feature = "router",
+    feature = "singleflight"
+))]
 pub mod hash;
 pub mod rng;
+#[cfg(feature = "router")]
+pub mod router;
+#[cfg(feature = "singleflight")]
+pub mod singleflight;
 #[cfg(feature = "cache")]
 mod stats;
-#[cfg(feature = "cache")]
+#[cfg(any(feature = "cache", feature = "router", feature = "singleflight"))]
 mod sync;
+#[cfg(any(feature = "cache", feature = "singleflight"))]
+pub mod task;
 pub mod time;
 
 /// The examples of the README run as tests.

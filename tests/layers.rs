@@ -12,9 +12,13 @@ const MODULES: &[Module] = &[
     foundation("time", &[]),
     foundation("hash", &[]),
     foundation("rng", &[]),
-    foundation("sync", &[]),
+    foundation("task", &[]),
+    foundation("sync", &["task", "time"]),
     foundation("stats", &["sync"]),
-    block("cache", &["hash", "rng", "stats", "sync", "time"]),
+    block("bloom", &["hash", "rng", "time"]),
+    block("cache", &["hash", "rng", "stats", "sync", "task", "time"]),
+    block("router", &["hash", "rng", "stats", "sync", "time"]),
+    block("singleflight", &["hash", "sync", "task", "time"]),
 ];
 
 struct Module {

@@ -27,22 +27,31 @@ pub struct Arguments {
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Block {
+    Bloom,
     CacheHitRatio,
     CacheThroughput,
     CacheMemory,
+    Router,
+    Singleflight,
 }
 
 impl Block {
-    pub const ALL: [Self; 3] = [
+    pub const ALL: [Self; 6] = [
+        Self::Bloom,
         Self::CacheHitRatio,
         Self::CacheThroughput,
         Self::CacheMemory,
+        Self::Router,
+        Self::Singleflight,
     ];
 
     /// The feature of this crate that brings the block's rivals.
     pub const fn feature(self) -> &'static str {
         match self {
+            Self::Bloom => "bloom",
             Self::CacheHitRatio | Self::CacheThroughput | Self::CacheMemory => "cache",
+            Self::Router => "router",
+            Self::Singleflight => "singleflight",
         }
     }
 }
@@ -50,9 +59,12 @@ impl Block {
 impl fmt::Display for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Bloom => "bloom",
             Self::CacheHitRatio => "cache-hit-ratio",
             Self::CacheThroughput => "cache-throughput",
             Self::CacheMemory => "cache-memory",
+            Self::Router => "router",
+            Self::Singleflight => "singleflight",
         })
     }
 }

@@ -1,4 +1,5 @@
-//! An allocator that counts the bytes it has given out, when asked to.
+//! An allocator that counts the bytes it has given out, and how often, when
+//! asked to.
 
 #![allow(
     unsafe_code,
@@ -6,7 +7,7 @@
 )]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
 
 /// Forwards to the system's allocator. Counting is off until [`start`], so
 /// that the measurements of time pay one predictable branch for it.
@@ -17,10 +18,21 @@ static ALLOCATOR: Counting = Counting;
 
 static COUNTS: AtomicBool = AtomicBool::new(false);
 static LIVE: AtomicIsize = AtomicIsize::new(0);
+static CALLS: AtomicUsize = AtomicUsize::new(0);
 
 /// Counts from now on.
 pub fn start() {
     COUNTS.store(true, Ordering::SeqCst);
+}
+
+/// Stops counting, so that what is timed next does not pay for it.
+pub fn stop() {
+    COUNTS.store(false, Ordering::SeqCst);
+}
+
+/// How often memory was asked for, or asked to grow, while counting was on.
+pub fn allocations() -> usize {
+    CALLS.load(Ordering::SeqCst)
 }
 
 /// The bytes allocated and not freed since [`start`]: what the program asked
@@ -33,6 +45,8 @@ pub fn live_bytes() -> isize {
 fn count(bytes: isize) {
     if COUNTS.load(Ordering::Relaxed) {
         LIVE.fetch_add(bytes, Ordering::Relaxed);
+        // Shrinking and freeing are not counted.
+        CALLS.fetch_add(usize::from(bytes > 0), Ordering::Relaxed);
     }
 }
 

@@ -12,10 +12,21 @@
 //! that comes back is compared with its key.
 
 pub mod arguments;
+#[cfg(feature = "bloom")]
+pub mod bloom;
 #[cfg(feature = "cache")]
 pub mod cache;
-#[cfg(feature = "cache")]
+#[cfg(any(feature = "cache", feature = "singleflight"))]
 pub mod counting;
-#[cfg(feature = "cache")]
+#[cfg(any(
+    feature = "bloom",
+    feature = "cache",
+    feature = "router",
+    feature = "singleflight"
+))]
 pub mod report;
 pub mod restart;
+#[cfg(feature = "router")]
+pub mod router;
+#[cfg(feature = "singleflight")]
+pub mod singleflight;

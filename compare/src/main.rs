@@ -27,13 +27,23 @@ fn main() -> ExitCode {
     })
 }
 
-#[cfg(feature = "cache")]
 fn measure(arguments: &Arguments) -> Result<ExitCode, String> {
-    compare::cache::measure(arguments)?;
+    match arguments.block.feature() {
+        #[cfg(feature = "bloom")]
+        "bloom" => compare::bloom::measure(arguments)?,
+        #[cfg(feature = "cache")]
+        "cache" => compare::cache::measure(arguments)?,
+        #[cfg(feature = "router")]
+        "router" => compare::router::measure(arguments)?,
+        #[cfg(feature = "singleflight")]
+        "singleflight" => compare::singleflight::measure(arguments)?,
+        feature => {
+            return compare::restart::with_feature(feature, std::env::args_os().skip(1));
+        }
+    }
+    #[allow(
+        unreachable_code,
+        reason = "without a block's feature every arm returns"
+    )]
     Ok(ExitCode::SUCCESS)
-}
-
-#[cfg(not(feature = "cache"))]
-fn measure(arguments: &Arguments) -> Result<ExitCode, String> {
-    compare::restart::with_feature(arguments.block.feature(), std::env::args_os().skip(1))
 }

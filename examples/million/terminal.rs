@@ -163,45 +163,40 @@ fn time_to_live(text: &mut String, study: &Study) {
 }
 
 fn disasters(text: &mut String, study: &Study) {
-    let (cliff, stampede) = (&study.cliff, &study.stampede);
+    let cliff = &study.cliff;
     let (without, with) = cliff.peaks();
-    heading(text, "Two bad moments");
+    heading(text, "Bad days");
     line(
         text,
         &wrap(
             &format!(
-                "expiry cliff: {} entries inserted at once, time-to-live {}, then these requests at {} \
-                 a second; loads from the origin in the worst second:",
+                "your keys expire at once: {} entries, time-to-live {}, then these requests at {} a \
+                 second; loads in the worst second: {} without jitter, {} with 10 %",
                 count(cliff.entries as u64),
                 duration(cliff.time_to_live),
-                count(cliff.rate)
+                count(cliff.rate),
+                count(u64::from(without)),
+                count(u64::from(with)),
             ),
             "  ",
         ),
     );
     line(
         text,
-        &format!("  {:>12}  without jitter", count(u64::from(without))),
+        "  made up, in virtual time, without and with the means against it:",
     );
-    line(
-        text,
-        &format!("  {:>12}  with 10 % jitter", count(u64::from(with))),
-    );
-    line(
-        text,
-        &format!(
-            "  stampede: {} threads want one expired key; loads:",
-            stampede.callers
-        ),
-    );
-    line(
-        text,
-        &format!("  {:>12}  get, then insert", count(stampede.plain)),
-    );
-    line(
-        text,
-        &format!("  {:>12}  get_with", count(stampede.coalesced)),
-    );
+    for row in study.bad_days.rows() {
+        if !row.day.is_empty() {
+            line(text, &format!("  {}", row.day));
+        }
+        line(
+            text,
+            &format!(
+                "  {:>12} -> {:<9} {} (by {})",
+                row.without, row.with, row.counted, row.means
+            ),
+        );
+    }
 }
 
 fn header(before: &[&str], after: &[&str]) -> Vec<String> {

@@ -68,7 +68,7 @@ fn op(bytes: &mut Bytes<'_>) -> Option<Op> {
     let argument = bytes.next()?;
     // A value's weight and divisors are what matters of it.
     let mut value = || bytes.next().map(|byte| u16::from(byte) * 257 % 1009);
-    Some(match kind % 26 {
+    Some(match kind % 28 {
         0 | 1 => Op::Get(argument),
         2 => Op::GetRef(argument),
         3 => Op::Peek(argument),
@@ -92,6 +92,8 @@ fn op(bytes: &mut Bytes<'_>) -> Option<Op> {
         22 => Op::InvalidateMultiplesOf(argument.into()),
         23 => Op::Advance(argument),
         24 => Op::PurgeExpired,
+        25 => Op::Lease(argument, value()?),
+        26 => Op::LeaseTooLate(argument, value()?),
         _ if argument < 128 => Op::Resize(argument),
         _ => Op::ResizeWeight(argument - 128),
     })

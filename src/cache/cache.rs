@@ -10,6 +10,7 @@ use super::budget::Cost;
 use super::core::Core;
 use super::expiry::Lifetime;
 use super::removal::{Gone, RemovalCause, Removed};
+use super::sizing::MissRatioCurve;
 use super::store::{IfPresent, Put};
 use super::table::{self, Entry};
 use super::{CacheBuilder, CacheStats, Iter, Refused, Snapshot};
@@ -304,6 +305,28 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
     /// What the cache has done and what it holds.
     pub fn stats(&self) -> CacheStats {
         self.core.stats()
+    }
+
+    /// What share of the look-ups would miss with fewer or more entries, as far
+    /// as LRU tells; `None` unless the cache was built to
+    /// [estimate](CacheBuilder::estimate_sizes) it.
+    ///
+    /// ```
+    /// use tenfold::cache::Cache;
+    ///
+    /// let pages = Cache::builder().max_entries(50).estimate_sizes().build()?;
+    /// for page in (0..100).cycle().take(1000) {
+    ///     if pages.get(&page).is_none() {
+    ///         pages.insert(page, "text");
+    ///     }
+    /// }
+    /// let sizing = pages.sizing().unwrap();
+    /// assert_eq!(sizing.entries_for(0.2), Some(100)); // twice the entries, and all fit
+    /// println!("{sizing}");
+    /// # Ok::<(), tenfold::cache::BuildError>(())
+    /// ```
+    pub fn sizing(&self) -> Option<MissRatioCurve> {
+        self.core.sizing()
     }
 }
 

@@ -18,12 +18,13 @@ use super::learner::Lessons;
 use super::order::Kind;
 use super::removal::{Gone, RemovalCause, Removed};
 use super::shard::Shard;
+use super::sizing::{MissRatioCurve, Use, Watch};
 use super::stats::{COALESCED, LOAD_FAILURES, LOAD_NANOS, LOADS};
 use super::table::{Entry, NEVER};
 use super::{CacheStats, Expiry, Policy};
 use crate::hash::TableHasher;
 use crate::stats::Counters;
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::time::{Clock, Instant};
 
@@ -69,6 +70,12 @@ pub(super) struct Core<K, V> {
     /// otherwise.
     pub(super) is_plain: bool,
     pub(super) hooks: Hooks<K, V>,
+    /// Estimates what another size would bring, if it was asked to.
+    watch: Option<Box<Watch>>,
+    /// Reads of keys whose hash ends in a number not above this are seen to
+    /// with more care: the sampled ones, and all if there is a hook to be told
+    /// of them.
+    attend_to: AtomicU32,
     /// The shard that is swept next.
     pub(super) sweep_next: AtomicU64,
     pub(super) refused: AtomicU64,
@@ -128,11 +135,20 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
                 && times.time_to_live.is_none()
                 && times.time_to_idle.is_none(),
             times,
+            attend_to: AtomicU32::new(if hooks.expiry.is_some() { u32::MAX } else { 0 }),
             hooks,
+            watch: None,
             sweep_next: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             loads: Counters::new(),
         }
+    }
+
+    /// The same, with an eye on what other sizes would bring.
+    pub(super) fn watched_by(mut self, watch: Box<Watch>) -> Self {
+        self.follow(&watch);
+        self.watch = Some(watch);
+        self
     }
 
     #[inline]
@@ -180,8 +196,8 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
     {
         let hash = self.hash(key);
         let mut shard = self.lock(hash);
-        if shard.table.is_timed() || self.hooks.expiry.is_some() {
-            return self.get_timed(hash, key, shard, read);
+        if shard.table.is_timed() || self.attends_to(hash) {
+            return self.get_with_care(hash, key, shard, read);
         }
         let Some(slot) = shard.find(hash, key) else {
             shard.counts.misses += 1;
@@ -193,8 +209,8 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         value
     }
 
-    /// [`get`](Self::get) where entries may expire.
-    fn get_timed<Q, R>(
+    /// [`get`](Self::get) where entries may expire, or the key is sampled.
+    fn get_with_care<Q, R>(
         &self,
         hash: u64,
         key: &Q,
@@ -219,18 +235,71 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
             read_before = shard.table.attributes(slot).deadline;
             read(shard.table.slot_mut(slot))
         });
-        if value.is_none() {
+        if found.is_none() {
             shard.counts.misses += 1;
         }
         let sweep_is_due = shard.sweep_is_due();
+        let watched = self.watched(hash, &shard);
         self.release(shard, removed);
         if sweep_is_due {
             self.sweep_in_turn();
         }
+        let what = if value.is_some() { Use::Hit } else { Use::Miss };
+        self.note(hash, watched, what);
         if value.is_some() && self.hooks.expiry.is_some() {
             self.expire_after_read(hash, key, read_before);
         }
         value
+    }
+
+    /// Whether a call for the key of this hash has more to do than usual.
+    #[inline]
+    fn attends_to(&self, hash: u64) -> bool {
+        // The upper half of its mark.
+        hash as u32 <= self.attend_to.load(Ordering::Relaxed)
+    }
+
+    /// The look-ups that a shard has counted, if the key of this hash is
+    /// sampled: to be [noted](Self::note) once the shard is released.
+    #[inline]
+    pub(super) fn watched(&self, hash: u64, shard: &Shard<K, V>) -> Option<u64> {
+        self.attends_to(hash).then(|| shard.counts.lookups())
+    }
+
+    /// Notes what happened to a key, if it is sampled. No lock is held.
+    #[inline]
+    pub(super) fn note(&self, hash: u64, watched: Option<u64>, what: Use) {
+        if let (Some(lookups), Some(watch)) = (watched, &self.watch)
+            && mark(hash) < watch.below()
+        {
+            watch.note(mark(hash), what, self.shard_of(hash), lookups);
+            self.follow(watch);
+        }
+    }
+
+    /// Attends to what the watch wants to hear of from now on.
+    fn follow(&self, watch: &Watch) {
+        if self.hooks.expiry.is_none() {
+            let below = (watch.below() >> 32) as u32;
+            self.attend_to.store(below, Ordering::Relaxed);
+        }
+    }
+
+    /// Every key has left.
+    pub(super) fn note_clear(&self) {
+        if let Some(watch) = &self.watch {
+            watch.forget_keys();
+        }
+    }
+
+    /// The estimate of what other sizes would bring.
+    pub(super) fn sizing(&self) -> Option<MissRatioCurve> {
+        let watch = self.watch.as_deref()?;
+        let lookups = |shard: &Locked<K, V>| shard.0.lock().counts.lookups();
+        let curve = watch.curve(self.shards.iter().map(lookups));
+        self.follow(watch);
+        let bound = self.max_entries.load(Ordering::Relaxed);
+        Some(curve.with_present((bound != u64::MAX).then_some(bound)))
     }
 
     /// The slot of a key that has not expired; an expired entry is removed.
@@ -369,4 +438,12 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
 /// How long there is from `now` to a deadline; `None` for ever.
 pub(super) fn remaining(deadline: u64, now: Instant) -> Option<Duration> {
     (deadline != NEVER).then(|| Instant::from_nanos(deadline).saturating_since(now))
+}
+
+/// A hash with the bits in front that choose whether its key is sampled: the
+/// lower half, since the upper bits choose the shard, and a sample must have
+/// keys of all shards. That it may favour some buckets does not matter.
+#[inline]
+fn mark(hash: u64) -> u64 {
+    hash.rotate_left(32)
 }

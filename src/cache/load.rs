@@ -218,9 +218,7 @@ impl<K: Hash + Eq, V: Clone> Owner for Core<K, V> {
         }
         let start = shard.flights.start(hash, key, caller);
         self.release(shard, removed);
-        if matches!(start, Start::Follow(..)) {
-            self.loads.add(COALESCED, 1);
-        }
+        self.count_if_coalesced(&start);
         start
     }
 
@@ -250,6 +248,12 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         })
     }
 
+    pub(super) fn count_if_coalesced(&self, start: &Start<LoadKey<K>, V>) {
+        if matches!(start, Start::Follow(..)) {
+            self.loads.add(COALESCED, 1);
+        }
+    }
+
     /// A key in the form that the table of flights needs it in.
     pub(super) fn load_key(&self, key: LoadKey<K>) -> LoadKey<K> {
         match key {
@@ -258,8 +262,8 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         }
     }
 
-    /// Ends a flight and stores its value; gives the key back instead if the
-    /// flight was detached.
+    /// Ends a flight and stores its value for as long as loaded ones live;
+    /// gives the key back instead if the flight was detached.
     pub(super) fn land_value(
         &self,
         hash: u64,
@@ -267,16 +271,28 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         outcome: &Outcome<V>,
         value: Option<V>,
     ) -> Result<(), Option<LoadKey<K>>> {
+        self.land_value_for(hash, ticket, outcome, value, Lifetime::Loaded)
+    }
+
+    /// The same, for a lifetime of its own.
+    pub(super) fn land_value_for(
+        &self,
+        hash: u64,
+        ticket: &Ticket,
+        outcome: &Outcome<V>,
+        value: Option<V>,
+        lifetime: Lifetime,
+    ) -> Result<(), Option<LoadKey<K>>> {
         // The user's code first, with the shared key and no lock.
         let with = value.as_ref().and_then(|value| {
             if !self.hooks.want_keys() {
-                return Some(self.attributes_of(hash, Lifetime::Loaded));
+                return Some(self.attributes_of(hash, lifetime));
             }
             let key = match self.lock(hash).flights.key(hash, ticket)? {
                 LoadKey::Shared(key) => Arc::clone(key),
                 LoadKey::Own(_) => return None,
             };
-            Some(self.attributes(hash, &key, value, Lifetime::Loaded))
+            Some(self.attributes(hash, &key, value, lifetime))
         });
         let mut shard = self.lock(hash);
         let mut removed = Removed::new();
@@ -333,31 +349,35 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
 }
 
 /// Counts one load and its time, also if the loader panics or is cancelled.
-struct LoadTimer<'a, K, V> {
+pub(super) struct LoadTimer<'a, K, V> {
     core: &'a Core<K, V>,
     started: Option<Instant>,
 }
 
 impl<'a, K, V> LoadTimer<'a, K, V> {
-    fn new(core: &'a Core<K, V>) -> Self {
+    pub(super) fn new(core: &'a Core<K, V>) -> Self {
         Self {
             core,
             started: None,
         }
     }
 
-    fn start(&mut self) {
+    pub(super) fn start(&mut self) {
         self.started = Some(self.core.clock.now());
     }
 
-    fn stop(&mut self, found: bool) {
+    pub(super) fn stop(&mut self, found: bool) {
+        self.stop_many(u64::from(found), u64::from(!found));
+    }
+
+    /// Ends the load of several keys, of which so many have a value.
+    pub(super) fn stop_many(&mut self, found: u64, failed: u64) {
         if let Some(started) = self.started.take() {
             let took: Duration = self.core.clock.now().saturating_since(started);
             let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
             self.core.loads.add(LOAD_NANOS, nanos);
-            self.core
-                .loads
-                .add(if found { LOADS } else { LOAD_FAILURES }, 1);
+            self.core.loads.add(LOADS, found);
+            self.core.loads.add(LOAD_FAILURES, failed);
         }
     }
 }

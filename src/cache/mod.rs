@@ -88,6 +88,8 @@
 //!   [`insert`], [`invalidate_all`] or [`invalidate_if`] has returned, no value
 //!   whose load began before the call is stored, or given to a caller who comes
 //!   later. The last two detach every load under way, whatever its key.
+//! * **So does a lease.** Who goes to the store in its own code takes one from
+//!   [`get_or_lease`]; what it brings too late is refused.
 //! * **A loader that asks for its own key gets an error**, not a deadlock, and
 //!   so does one that closes a circle of loaders.
 //! * **Your code runs outside the locks**: loaders, listener, weigher, expiry,
@@ -142,7 +144,7 @@
 //! | [`get`], [`peek`], [`remove`], [`insert`] | 1 |
 //! | [`get_with`], value there | 1 |
 //! | [`get_with`], value loaded, nobody waiting | 3, and no allocation |
-//! | [`compute`] | 2 |
+//! | [`compute`], [`get_or_lease`] and its insertion | 2 |
 //! | [`len`], [`weight`], [`stats`] | 1 per shard, one after the other |
 //! | [`iter`], [`invalidate_if`], [`retain`] | copies one shard at a time |
 //!
@@ -158,6 +160,20 @@
 //! [`Policy::Lru`] and [`Policy::Fifo`] in constant time, [`Policy::Lfu`] in
 //! the logarithm of the number of distinct counts. LFU never forgets: what was
 //! popular last year stays.
+//!
+//! # Strategies
+//!
+//! Layers over the one cache, each usable alone; what is not used costs nothing.
+//!
+//! | | |
+//! |---|---|
+//! | Look-aside whose late set is refused | [`get_or_lease`] |
+//! | Read-through; a slow, a dead, a changing store | [`read_through`] |
+//! | What does not exist | [`negative_ttl`](read_through::ReadThroughBuilder::negative_ttl), [`Guard`] |
+//! | Write-through, write-back | [`write_through`], [`write_back`] |
+//! | Invalidation by tag or namespace | [`tagged`] |
+//! | A second tier, shared by many nodes | [`tier`] |
+//! | How large it should be | [`sizing`] |
 //!
 //! # What it is not
 //!
@@ -236,6 +252,7 @@
 //! [`compute`]: Cache::compute
 //! [`drain`]: Cache::drain
 //! [`get`]: Cache::get
+//! [`get_or_lease`]: Cache::get_or_lease
 //! [`get_ref`]: Cache::get_ref
 //! [`get_with`]: Cache::get_with
 //! [`get_with_async`]: Cache::get_with_async
@@ -269,8 +286,11 @@ mod core;
 mod error;
 mod expiry;
 mod ghosts;
+mod guard;
 mod iter;
+mod layer;
 mod learner;
+mod lease;
 mod lists;
 mod load;
 mod load_key;
@@ -278,19 +298,29 @@ mod load_key;
 mod models;
 mod order;
 mod policy;
+pub mod read_through;
 mod removal;
 mod shard;
+pub mod sizing;
 mod stats;
 mod store;
 mod table;
+pub mod tagged;
 mod tags;
+pub mod tier;
+pub mod write_back;
+pub mod write_through;
+pub mod writer;
 
 pub use builder::CacheBuilder;
 pub use cache::{Cache, ValueRef};
 pub use compute::{Compute, Computed};
 pub use error::{BuildError, Refused};
 pub use expiry::Expiry;
+pub use guard::{Guard, GuardStats, RebuildError};
 pub use iter::{Iter, Snapshot};
+pub use layer::Layer;
+pub use lease::{Lease, Lookup};
 pub use policy::Policy;
 pub use removal::RemovalCause;
 pub use stats::CacheStats;

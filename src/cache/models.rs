@@ -211,14 +211,8 @@ fn assert_nothing_lost(cache: &Cache<u64, u64>, bound: u64) {
     assert_eq!(cache.weight(), bound);
 }
 
-/// Runs a model under a scheduler that chooses at random and under one that
-/// seeks out few but ill-timed preemptions.
 fn explore(model: impl Fn() + Send + Sync + 'static) {
-    let model = Arc::new(model);
-    let again = Arc::clone(&model);
-    shuttle::check_random(move || model(), ITERATIONS);
-    shuttle::check_pct(move || again(), ITERATIONS, PREEMPTIONS);
+    crate::sync::explore(ITERATIONS, model);
 }
 
 const ITERATIONS: usize = 2000;
-const PREEMPTIONS: usize = 3;

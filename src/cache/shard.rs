@@ -46,6 +46,12 @@ pub(super) struct Counts {
     pub(super) removals: [u64; RemovalCause::COUNT],
 }
 
+impl Counts {
+    pub(super) fn lookups(&self) -> u64 {
+        self.hits + self.misses
+    }
+}
+
 impl<K: Hash + Eq, V> Shard<K, V> {
     pub(super) fn new(kind: Kind, expected_entries: usize) -> Self {
         Self {

@@ -11,6 +11,7 @@ use super::expiry::Lifetime;
 use super::load_key::LoadKey;
 use super::removal::{RemovalCause, Removed};
 use super::shard::Shard;
+use super::sizing::Use;
 use super::table::{Attributes, Entry, NEVER, Stored};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
@@ -149,7 +150,9 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
                 .table
                 .entry(slot)
                 .map(|entry| entry.value.get().clone());
+            let watched = self.watched(hash, &shard);
             self.release(shard, removed);
+            self.note(hash, watched, Use::Update);
             return match value {
                 Some(value) => Put::Present(value),
                 None => Put::Stored(None),
@@ -187,7 +190,9 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
                 if lighter {
                     self.give_back(&mut shard);
                 }
+                let watched = self.watched(hash, &shard);
                 self.release(shard, removed);
+                self.note(hash, watched, Use::Update);
                 if sweep_is_due {
                     self.sweep_in_turn();
                 }
@@ -227,7 +232,14 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
         }
         let value = Stored::Inline(value);
         shard.add(hash, Entry { key, value }, with, &self.hasher);
+        let watched = self.watched(hash, &shard);
         self.release(shard, removed);
+        let what = if old.is_some() {
+            Use::Update
+        } else {
+            Use::Insert
+        };
+        self.note(hash, watched, what);
         if sweep_is_due {
             self.sweep_in_turn();
         }
@@ -328,7 +340,9 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
                 shard.remove_entry(slot, &self.hasher)
             });
         self.give_back(&mut shard);
+        let watched = self.watched(hash, &shard);
         self.release(shard, removed);
+        self.note(hash, watched, Use::Remove);
         let Entry { key, value } = entry?;
         Some((key, value.into_value()))
     }
@@ -343,6 +357,7 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
             let used = shard.used;
             self.budget.give_all_back(&mut shard.held, used);
         }
+        self.note_clear();
         removed
     }
 

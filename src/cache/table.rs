@@ -85,6 +85,22 @@ fn shared<V>(value: &Arc<V>) -> &V {
 }
 
 impl<V: Clone> Stored<V> {
+    /// The value, to be changed in its place; whoever shares it keeps the old,
+    /// of which our share comes out to be dropped after the lock.
+    pub(super) fn get_mut(&mut self) -> (&mut V, Option<Arc<V>>) {
+        let mut shared = None;
+        if let Self::Shared(value) = self {
+            let own = Self::Inline(V::clone(value));
+            if let Self::Shared(value) = std::mem::replace(self, own) {
+                shared = Some(value);
+            }
+        }
+        match self {
+            Self::Inline(value) => (value, shared),
+            Self::Shared(_) => unreachable!("it was made its own above"),
+        }
+    }
+
     pub(super) fn into_value(self) -> V {
         match self {
             Self::Inline(value) => value,

@@ -1,8 +1,10 @@
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{Instant, coarse};
+use super::timer::{Alarms, AlarmsGuard, Bell, lock};
+use super::{Instant, Timer, coarse};
 
 /// Tells the time to every block that is given it.
 ///
@@ -23,7 +25,7 @@ pub struct Clock(Source);
 enum Source {
     System,
     Coarse,
-    Manual(Arc<AtomicU64>),
+    Manual(ManualClock),
 }
 
 impl Clock {
@@ -47,7 +49,17 @@ impl Clock {
         match &self.0 {
             Source::Coarse => Instant::from_nanos(coarse::now()),
             Source::System => Instant::from_nanos(coarse::precise()),
-            Source::Manual(nanos) => Instant::from_nanos(nanos.load(Ordering::Acquire)),
+            Source::Manual(clock) => clock.now(),
+        }
+    }
+
+    /// The clock that is turned by hand behind this one, if that is what it is:
+    /// who waits for a moment on it must be woken by it.
+    #[allow(dead_code, reason = "not every block waits for a moment")]
+    pub(crate) fn as_manual(&self) -> Option<&ManualClock> {
+        match &self.0 {
+            Source::Manual(clock) => Some(clock),
+            Source::System | Source::Coarse => None,
         }
     }
 }
@@ -70,36 +82,69 @@ impl Default for Clock {
 /// manual.advance(Duration::from_millis(5));
 /// assert_eq!(manual.now(), before + Duration::from_millis(5));
 /// ```
-#[derive(Debug, Clone)]
-pub struct ManualClock(Arc<AtomicU64>);
+#[derive(Clone)]
+pub struct ManualClock(Arc<Manual>);
+
+struct Manual {
+    nanos: AtomicU64,
+    alarms: Mutex<Alarms>,
+}
 
 impl ManualClock {
     /// A clock that stands at one second after its origin, so that a test can
     /// speak of moments before it was started.
     pub fn new() -> Self {
-        Self(Arc::new(AtomicU64::new(1_000_000_000)))
+        Self(Arc::new(Manual {
+            nanos: AtomicU64::new(1_000_000_000),
+            alarms: Mutex::new(Alarms::new()),
+        }))
     }
 
     /// The [`Clock`] to hand to the block under test.
     pub fn clock(&self) -> Clock {
-        Clock(Source::Manual(Arc::clone(&self.0)))
+        Clock(Source::Manual(self.clone()))
     }
 
-    /// Moves the clock forward; every clone sees it at once. Stops at the end
-    /// of time, 584 years after the origin.
+    /// The [`Timer`] to hand to it.
+    pub fn timer(&self) -> Timer {
+        Timer::manual(self.clone())
+    }
+
+    /// Moves the clock forward; every clone sees it at once, and whoever waits
+    /// for a moment that has come is woken before this returns. Stops at the
+    /// end of time, 584 years after the origin.
     pub fn advance(&self, by: Duration) {
         let by = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
         // `fetch_update` with a closure that always answers cannot fail.
         let _ = self
             .0
+            .nanos
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
                 Some(now.saturating_add(by))
             });
+        let due = lock(&self.0.alarms).due(self.now());
+        due.into_iter().for_each(std::task::Waker::wake);
     }
 
     /// The time this clock shows.
     pub fn now(&self) -> Instant {
-        self.clock().now()
+        Instant::from_nanos(self.0.nanos.load(Ordering::Acquire))
+    }
+}
+
+impl Bell for ManualClock {
+    fn now(&self) -> Instant {
+        self.now()
+    }
+
+    fn alarms(&self) -> AlarmsGuard<'_> {
+        lock(&self.0.alarms)
+    }
+}
+
+impl fmt::Debug for ManualClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ManualClock").field(&self.now()).finish()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Time that a test can turn by hand: clocks, instants and jitter.
+//! Time that a test can turn by hand: clocks, instants, jitter and timers.
 //!
 //! No block asks the operating system for the time; it asks the [`Clock`] it
 //! was given. In production that is [`Clock::coarse`] (about 5 ns a reading,
@@ -21,7 +21,9 @@ mod clock;
 mod coarse;
 mod instant;
 mod jitter;
+mod timer;
 
 pub use clock::{Clock, ManualClock};
 pub use instant::Instant;
 pub use jitter::{InvalidJitter, Jitter};
+pub use timer::{Sleep, Timer};

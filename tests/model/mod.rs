@@ -13,7 +13,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tenfold::cache::{Cache, Compute, Computed, Policy, RemovalCause};
+use tenfold::cache::{Cache, Compute, Computed, Lookup, Policy, RemovalCause};
 use tenfold::time::{Jitter, ManualClock};
 
 pub(crate) type Key = u8;
@@ -43,6 +43,8 @@ pub(crate) enum Op {
     InsertIfAbsent(Key, Value),
     Load(Key, Value),
     FailToLoad(Key),
+    Lease(Key, Value),
+    LeaseTooLate(Key, Value),
     Upsert(Key, Value),
     ComputeRemoval(Key),
     ComputeNothing(Key),
@@ -386,6 +388,36 @@ fn step(
                 stored(model, key, value, lifetime, None, happened());
             }
         }
+        // A miss that brings its value itself, or a hit.
+        Op::Lease(key, value) => {
+            let there = model.value(key);
+            match cache.get_or_lease(key) {
+                Lookup::Found(found) => {
+                    only_expiry(model, happened());
+                    assert_eq!(Some(found), model.use_of(key), "{op:?}");
+                }
+                Lookup::Lease(lease) => {
+                    assert_eq!(there, None, "{op:?}");
+                    assert_eq!(lease.insert(value), Ok(()));
+                    let lifetime = model.config.time_to_live;
+                    stored(model, key, value, lifetime, None, happened());
+                }
+                Lookup::Leased => panic!("{op:?}: nobody else is there"),
+            }
+        }
+        Op::LeaseTooLate(key, value) => match cache.get_or_lease(key) {
+            Lookup::Found(found) => {
+                only_expiry(model, happened());
+                assert_eq!(Some(found), model.use_of(key), "{op:?}");
+            }
+            Lookup::Lease(lease) => {
+                cache.invalidate(&key);
+                assert_eq!(lease.insert(value), Err(value), "{op:?}");
+                only_expiry(model, happened());
+                assert_eq!(model.value(key), None, "{op:?}");
+            }
+            Lookup::Leased => panic!("{op:?}: nobody else is there"),
+        },
         Op::FailToLoad(key) => {
             let got = cache.try_get_with(key, || Err::<Value, _>("no"));
             only_expiry(model, happened());

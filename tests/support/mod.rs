@@ -12,6 +12,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use tenfold::task::{Executor, Task};
+
 /// Polls once; nobody is woken.
 pub(crate) fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
@@ -166,4 +168,38 @@ pub(crate) fn in_time(test: impl FnOnce() + Send + 'static) {
 /// Whether it panicked.
 pub(crate) fn panics<R>(act: impl FnOnce() -> R) -> bool {
     catch_unwind(AssertUnwindSafe(act)).is_err()
+}
+
+/// Takes tasks in, and polls them when the test says so.
+#[derive(Clone, Default)]
+pub(crate) struct Tasks(Arc<Mutex<Vec<Pin<Box<Task>>>>>);
+
+impl Tasks {
+    pub(crate) fn executor(&self) -> Executor {
+        // Weak, for a task may hold its executor.
+        let tasks = Arc::downgrade(&self.0);
+        Executor::new(move |task| match tasks.upgrade() {
+            Some(tasks) => {
+                tasks.lock().unwrap().push(Box::pin(task));
+                Ok(())
+            }
+            None => Err(task),
+        })
+    }
+
+    /// Polls each once; keeps what is not done.
+    pub(crate) fn run(&self) {
+        let mut tasks = self.take();
+        tasks.retain_mut(|task| poll(task.as_mut()).is_pending());
+        self.0.lock().unwrap().append(&mut tasks);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    /// To be run elsewhere, or dropped.
+    pub(crate) fn take(&self) -> Vec<Pin<Box<Task>>> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
 }

@@ -31,6 +31,7 @@ pub fn measure(arguments: &Arguments) -> Result<(), String> {
         Block::CacheHitRatio => hit_ratio::measure(arguments)?,
         Block::CacheThroughput => throughput::measure(arguments)?,
         Block::CacheMemory => memory::measure(arguments),
+        other => return Err(format!("{other} is not the cache's to measure")),
     };
     json.map_or(Ok(()), |file| file.write(&rows))
 }

@@ -186,32 +186,6 @@ pub(super) fn loads(without: &Curve, with: &Curve, cliff: f64, description: &str
     svg
 }
 
-/// Bars from the left, each with its name above and its number behind.
-pub(super) fn bars(bars: &[(&str, &'static str, u64)], description: &str) -> String {
-    const STEP: f64 = 62.0;
-    const WIDEST: f64 = 560.0;
-    let most = bars.iter().map(|bar| bar.2).max().unwrap_or(1).max(1) as f64;
-    let mut svg = open(STEP * bars.len() as f64, description);
-    for (at, (name, class, number)) in bars.iter().enumerate() {
-        let y = STEP * at as f64;
-        let width = (WIDEST * *number as f64 / most).max(2.0);
-        let _ = write!(
-            svg,
-            "<text x=\"0\" y=\"{:.1}\">{name}</text>\
-             <rect class=\"{class}\" x=\"0\" y=\"{:.1}\" width=\"{width:.1}\" height=\"26\" rx=\"3\"/>\
-             <text class=\"name {class}\" x=\"{:.1}\" y=\"{:.1}\">{} {}</text>",
-            y + 16.0,
-            y + 24.0,
-            width + 9.0,
-            y + 42.0,
-            count(*number),
-            if *number == 1 { "load" } else { "loads" },
-        );
-    }
-    svg.push_str("</svg>\n");
-    svg
-}
-
 /// From data to places in the drawing.
 #[derive(Debug)]
 struct Frame {
@@ -365,7 +339,6 @@ mod tests {
             let drawings = [
                 hit_ratio(&curves, 1, "x"),
                 loads(&curves[0], &curves[1], 300.0, "x"),
-                bars(&[("a", "lru", 0)], "x"),
             ];
             for svg in drawings {
                 assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");

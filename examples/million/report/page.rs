@@ -1,7 +1,7 @@
 use super::chart::{self, Curve};
 use super::html::{all, escape, table};
 use crate::show::{count, duration, name, percent};
-use crate::study::{Cliff, POLICIES, Sizes, Stampede, Study, Summary, TimeToLive};
+use crate::study::{BadDays, Cliff, Outage, POLICIES, Sizes, Study, Summary, TimeToLive};
 use crate::terminal::facts;
 
 /// The whole page.
@@ -16,7 +16,7 @@ pub(crate) fn page(study: &Study) -> String {
         savings(&study.sizes, &study.summary),
         time_to_live(&study.time_to_live, &study.summary),
         cliff(&study.cliff),
-        stampede(&study.stampede),
+        bad_days(&study.bad_days),
         checks(study),
     ];
     format!(
@@ -232,22 +232,30 @@ fn cliff(cliff: &Cliff) -> String {
     )
 }
 
-fn stampede(stampede: &Stampede) -> String {
-    let drawing = chart::bars(
-        &[
-            ("get, on a miss load and insert", "bad", stampede.plain),
-            ("get_with", "adaptive", stampede.coalesced),
-        ],
-        &format!(
-            "Loads from the origin: {} with get and insert, {} with get_with",
-            stampede.plain, stampede.coalesced
-        ),
-    );
+fn bad_days(days: &BadDays) -> String {
+    let mut rows = vec![["bad day", "without", "with"].map(String::from).to_vec()];
+    for row in days.rows() {
+        let day = if row.day.is_empty() {
+            String::new()
+        } else {
+            format!("{}<br>", escape(&row.day))
+        };
+        rows.push(vec![
+            format!(
+                "{day}<span class=\"quiet\">{} · <code>{}</code></span>",
+                row.counted, row.means
+            ),
+            format!("<span class=\"worse\">{}</span>", row.without),
+            format!("<strong>{}</strong>", row.with),
+        ]);
+    }
     format!(
-        "<section>\n<h2>When everybody wants the same key</h2>\n\
-         <p>{} threads ask at once for a hot key that has just expired; loading it takes longer than they \
-         take to arrive. Counted with real threads.</p>\n<figure>{drawing}</figure>\n</section>\n",
-        stampede.callers
+        "<section>\n<h2>Four bad days, without and with</h2>\n\
+         <p>Made up, in virtual time, with the real blocks. Where the store is slow or dead: {} requests a second for 500 \
+         keys that live {}. “Without” is a cache with a time-to-live whose loads are shared.</p>\n{}</section>\n",
+        Outage::REQUESTS_A_SECOND,
+        duration(Outage::TIME_TO_LIVE),
+        table("What each bad day costs", &rows),
     )
 }
 
@@ -255,7 +263,9 @@ fn checks(study: &Study) -> String {
     if study.broken.is_empty() {
         return "<footer><p class=\"quiet\">Checked on the way: no policy beats the optimum; lru and fifo \
                 equal their naive models at every size; a cache of everything misses only first requests; \
-                one load for all callers of get_with.</p></footer>\n"
+                one load for all callers of get_with; no second with more expiries than chance allows; \
+                no more queries for absent keys than the negative time-to-live and the filter let through; no error \
+                from a warm cache while its store is down.</p></footer>\n"
             .into();
     }
     let broken = all(&study.broken, |broken| {

@@ -1,18 +1,18 @@
 //! What is found out about the requests, with the real cache.
 
 mod advice;
+mod bad_days;
 mod expiry;
 mod parallel;
 mod sizes;
-mod stampede;
 mod summary;
 
 use tenfold::cache::Policy;
 
 pub(crate) use advice::Advice;
+pub(crate) use bad_days::{BadDays, Outage, Stampede};
 pub(crate) use expiry::{Cliff, TimeToLive};
 pub(crate) use sizes::Sizes;
-pub(crate) use stampede::Stampede;
 pub(crate) use summary::Summary;
 
 use crate::input::Requests;
@@ -26,7 +26,7 @@ pub(crate) struct Study {
     pub(crate) sizes: Sizes,
     pub(crate) time_to_live: TimeToLive,
     pub(crate) cliff: Cliff,
-    pub(crate) stampede: Stampede,
+    pub(crate) bad_days: BadDays,
     pub(crate) advice: Advice,
     /// Invariants that do not hold; empty unless the cache has a bug.
     pub(crate) broken: Vec<String>,
@@ -43,15 +43,15 @@ impl Study {
         let sizes = Sizes::measure(requests, &belady, &lru, progress, &mut broken);
         let time_to_live = TimeToLive::measure(requests, sizes.suggested.capacity, progress);
         let cliff = Cliff::measure(requests, progress);
-        let stampede = Stampede::measure(progress, &mut broken);
-        let advice = Advice::on(&summary, &sizes, &time_to_live, &cliff, &stampede);
+        let bad_days = BadDays::measure(progress, &mut broken);
+        let advice = Advice::on(&summary, &sizes, &time_to_live, &cliff, &bad_days.stampede);
         progress.finish();
         Self {
             summary,
             sizes,
             time_to_live,
             cliff,
-            stampede,
+            bad_days,
             advice,
             broken,
         }

@@ -1,58 +1,83 @@
-//! The part of a flight that its callers share, and a place in its line.
+//! The part of a flight that its callers share: the line, and the outcome.
 
 use std::sync::{Arc, OnceLock};
-use std::task::{Poll, Waker};
+use std::task::Waker;
 
-use super::load::Outcome;
-use super::running::{self, FlightId, ThreadNumber};
-use super::table::{Caller, Ticket};
-use crate::sync::{Mutex, thread};
+use super::lead::Outcome;
+use super::running::{FlightId, ThreadNumber};
+use super::start::{Caller, Seat};
+use super::table::Ticket;
+use super::waiter::Waiter;
+use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::{Mutex, MutexGuard};
+use crate::time::Instant;
 
 /// What leader and followers share. It exists from the first follower on and
 /// dies with the last one that holds it, and the outcome with it.
 pub(super) struct Flight<V> {
     pub(super) id: FlightId,
     /// Written once, by the leader that lands, before `line` says `Landed`;
-    /// read and cloned under no lock.
-    outcome: OnceLock<Outcome<V>>,
+    /// read and cloned under no lock, so that a herd that was woken together
+    /// does not queue for one.
+    pub(super) landed: OnceLock<Landed<V>>,
+    /// Not zero once `landed` is written. The cell says so too, but neither the
+    /// model checker nor the thread sanitizer looks into std's.
+    has_landed: AtomicU32,
     /// Taken alone or inside the owner's lock; no user code runs under it.
     line: Mutex<Line>,
 }
 
 impl<V> Flight<V> {
-    pub(super) fn new(id: FlightId) -> Self {
+    pub(super) fn new(ticket: &Ticket, lease_ends: Instant) -> Self {
         let line = Line {
             phase: Phase::Flying,
+            turn: ticket.turn,
+            lease_ends,
+            task: None,
             places: Vec::new(),
             vacant: Vec::new(),
         };
         Self {
-            id,
-            outcome: OnceLock::new(),
+            id: ticket.id,
+            landed: OnceLock::new(),
+            has_landed: AtomicU32::new(0),
             line: Mutex::new(line),
         }
     }
 
     /// Stands in line. Called under the owner's lock, so that a flight that
     /// has landed, and left the table, is never joined.
-    pub(super) fn join(self: &Arc<Self>, caller: Caller) -> Waiter<V> {
-        let polled_on = caller.polled_on();
+    pub(super) fn join(self: &Arc<Self>, caller: Caller, seat: Seat) -> Waiter<V> {
         let place = self.line.lock().enter(Place {
             waker: None,
-            polled_on,
+            polled_on: caller.polled_on(),
+            may_lead: seat == Seat::Heir,
         });
-        Waiter {
-            flight: Some(Arc::clone(self)),
-            place,
-            caller,
-            polled: false,
-        }
+        Waiter::new(Arc::clone(self), place, caller, seat)
     }
 
-    /// Makes one of the line its leader, or answers that nobody stands there.
-    /// Called under the owner's lock; the waker must be woken outside of it.
-    pub(super) fn promote(&self) -> Option<Promotion> {
-        self.line.lock().promote()
+    /// Stands in line, unless there is a promotion to take over or no room.
+    pub(super) fn board(self: &Arc<Self>, caller: Caller, seat: Seat, max: usize) -> Boarding<V> {
+        let place = Place {
+            waker: None,
+            polled_on: caller.polled_on(),
+            may_lead: seat == Seat::Heir,
+        };
+        let mut line = self.line.lock();
+        if matches!(line.phase, Phase::Promoted(_)) {
+            line.phase = Phase::Flying;
+            return Boarding::Claimed;
+        }
+        if line.len() >= max {
+            return Boarding::Full;
+        }
+        let place = line.enter(place);
+        drop(line);
+        Boarding::Waits(Waiter::new(Arc::clone(self), place, caller, seat))
+    }
+
+    pub(super) fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock()
     }
 
     /// Takes over a promotion that was not noticed yet: who asks is awake, the
@@ -66,137 +91,60 @@ impl<V> Flight<V> {
         free
     }
 
-    pub(super) fn waiters(&self) -> usize {
-        self.line.lock().len()
-    }
-
-    /// Publishes the outcome. The leader's share goes before anybody is woken,
-    /// so that the last to receive can take the outcome without a clone.
-    pub(super) fn land(self: Arc<Self>, outcome: Outcome<V>) {
-        let refused = self.outcome.set(outcome);
+    /// Publishes the outcome and returns how many have it then: all who stand
+    /// in line, and the leaders that are callers. The leader's share goes
+    /// before anybody is woken, so that the last to receive can take the
+    /// outcome without a clone.
+    pub(super) fn land(self: Arc<Self>, outcome: Outcome<V>, leaders: usize) -> usize {
+        let mut line = self.line.lock();
+        let receivers = line.len() + leaders;
+        // Only moved there, so no user code runs under the lock.
+        let refused = self.landed.set(Landed { outcome, receivers });
+        self.has_landed.store(1, Ordering::Release);
+        let places = line.close(Phase::Landed);
+        drop(line);
         debug_assert!(refused.is_ok(), "a flight lands once");
-        let places = self.line.lock().close(Phase::Landed);
         drop(self);
         wake_all(places);
+        receivers
+    }
+
+    /// Whether the outcome can be read, without the line's lock.
+    pub(super) fn has_landed(&self) -> bool {
+        self.has_landed.load(Ordering::Acquire) != 0
     }
 
     /// Sends the whole line back to the start: the leader left the table and
     /// then failed to deliver.
     pub(super) fn lose(self: Arc<Self>) {
-        let places = self.line.lock().close(Phase::Lost);
+        self.end(Phase::Lost);
+    }
+
+    /// Tells the line that its leader is gone and that nobody in it can lead.
+    pub(super) fn orphan(self: Arc<Self>) {
+        self.end(Phase::Orphaned);
+    }
+
+    fn end(self: Arc<Self>, phase: Phase) {
+        let places = self.line.lock().close(phase);
         drop(self);
         wake_all(places);
     }
 }
 
-/// A place in line. It must be left with [`Waiter::leave`], for the promotion
-/// may have come to it; its owner's guard sees to that.
-pub(super) struct Waiter<V> {
-    /// `None` once the verdict was given.
-    flight: Option<Arc<Flight<V>>>,
-    place: usize,
-    caller: Caller,
-    /// Whether the first poll is over; before it there is no waker to compare.
-    polled: bool,
+/// How a flight landed.
+pub(super) struct Landed<V> {
+    pub(super) outcome: Outcome<V>,
+    /// How many callers have the outcome.
+    pub(super) receivers: usize,
 }
 
-/// How a wait ended.
-pub(super) enum Verdict<V> {
-    /// The leader's outcome.
-    Landed(Outcome<V>),
-    /// The leader is gone: this caller leads now.
-    Promoted(Ticket),
-    /// The leader landed and could not deliver: start again.
-    Lost,
-}
-
-impl<V: Clone> Waiter<V> {
-    /// Blocks the thread until the flight is decided.
-    pub(super) fn wait(&mut self) -> Verdict<V> {
-        let waker = running::thread_waker();
-        loop {
-            if let Poll::Ready(verdict) = self.poll(&waker) {
-                return verdict;
-            }
-            // Somebody else's unpark is a turn of the loop, no more.
-            thread::park();
-        }
-    }
-
-    pub(super) fn poll(&mut self, waker: &Waker) -> Poll<Verdict<V>> {
-        let flight = self.flight.as_ref().expect("not polled after its verdict");
-        // Cloning a waker is user code and so happens under no lock.
-        let mut fresh = (!self.polled).then(|| waker.clone());
-        self.polled = true;
-        loop {
-            let mut line = flight.line.lock();
-            match line.phase {
-                Phase::Landed => {
-                    drop(line);
-                    return Poll::Ready(self.receive());
-                }
-                Phase::Lost => return Poll::Ready(Verdict::Lost),
-                Phase::Promoted(place) if place == self.place => {
-                    let left = line.leave(place);
-                    drop(line);
-                    drop(left);
-                    let ticket = Ticket(flight.id);
-                    self.flight = None;
-                    return Poll::Ready(Verdict::Promoted(ticket));
-                }
-                Phase::Promoted(_) | Phase::Flying => {}
-            }
-            let place = line.places[self.place]
-                .as_mut()
-                .expect("we stand in this place");
-            place.polled_on = self.caller.polled_on();
-            if place
-                .waker
-                .as_ref()
-                .is_some_and(|known| known.will_wake(waker))
-            {
-                return Poll::Pending;
-            }
-            if let Some(fresh) = fresh.take() {
-                let old = place.waker.replace(fresh);
-                drop(line);
-                drop(old);
-                return Poll::Pending;
-            }
-            drop(line);
-            fresh = Some(waker.clone());
-        }
-    }
-
-    fn receive(&mut self) -> Verdict<V> {
-        let flight = self.flight.take().expect("not polled after its verdict");
-        let outcome = match Arc::try_unwrap(flight) {
-            Ok(last) => last.outcome.into_inner(),
-            Err(shared) => shared.outcome.get().cloned(),
-        };
-        Verdict::Landed(outcome.expect("the outcome is written before the phase"))
-    }
-}
-
-impl<V> Waiter<V> {
-    pub(super) fn id(&self) -> Option<FlightId> {
-        self.flight.as_ref().map(|flight| flight.id)
-    }
-
-    /// Steps out of the line, with the waker. Who had been promoted unawares
-    /// gets the ticket, and must abandon it so that the next one is promoted.
-    pub(super) fn leave(&mut self) -> Option<Ticket> {
-        let flight = self.flight.take()?;
-        let mut line = flight.line.lock();
-        if matches!(line.phase, Phase::Landed | Phase::Lost) {
-            return None;
-        }
-        let promoted = matches!(line.phase, Phase::Promoted(place) if place == self.place);
-        let left = line.leave(self.place);
-        drop(line);
-        drop(left);
-        promoted.then(|| Ticket(flight.id))
-    }
+/// What became of an attempt to stand in line.
+pub(super) enum Boarding<V> {
+    Waits(Waiter<V>),
+    /// There was a promotion that nobody had noticed, and it is this caller's.
+    Claimed,
+    Full,
 }
 
 /// The news for one waiter that it leads.
@@ -207,34 +155,55 @@ pub(super) struct Promotion {
     pub(super) polled_on: Option<ThreadNumber>,
 }
 
-struct Line {
-    phase: Phase,
-    /// Who waits, by place. Empty once `phase` is `Landed` or `Lost`.
+pub(super) struct Line {
+    pub(super) phase: Phase,
+    /// The turn that the table knows: which of its leaders may land.
+    pub(super) turn: u32,
+    /// When the leader's lease ends; kept in step with the table's.
+    pub(super) lease_ends: Instant,
+    /// The task of a leader that was given away, to be told that it is not
+    /// wanted any more.
+    pub(super) task: Option<Waker>,
+    /// Who waits, by place. Empty once the flight has ended.
     places: Vec<Option<Place>>,
     /// Places that were left; the next to come take them first.
     vacant: Vec<usize>,
 }
 
 #[derive(Clone, Copy)]
-enum Phase {
+pub(super) enum Phase {
     /// A leader is at work.
     Flying,
     /// This place leads, and has not noticed yet. It was woken, so it may lose
     /// the promotion again: it will look, and stay in line.
     Promoted(usize),
+    /// Over, with an outcome.
     Landed,
+    /// Over, and everybody starts again.
     Lost,
+    /// Over without a leader.
+    Orphaned,
 }
 
-struct Place {
-    waker: Option<Waker>,
+pub(super) struct Place {
+    pub(super) waker: Option<Waker>,
     /// The thread this task was last polled on; `None` for a blocked thread.
-    polled_on: Option<ThreadNumber>,
+    pub(super) polled_on: Option<ThreadNumber>,
+    /// Whether it has a loader, and so can be promoted.
+    may_lead: bool,
 }
 
 impl Line {
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.places.len() - self.vacant.len()
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Landed | Phase::Lost | Phase::Orphaned)
+    }
+
+    pub(super) fn place(&mut self, index: usize) -> Option<&mut Place> {
+        self.places.get_mut(index)?.as_mut()
     }
 
     fn enter(&mut self, place: Place) -> usize {
@@ -248,7 +217,7 @@ impl Line {
 
     /// Empties a place; if it was the promoted one, a leader is at work again:
     /// the one who just left, whatever it does with its ticket.
-    fn leave(&mut self, index: usize) -> Option<Place> {
+    pub(super) fn leave(&mut self, index: usize) -> Option<Place> {
         if matches!(self.phase, Phase::Promoted(place) if place == index) {
             self.phase = Phase::Flying;
         }
@@ -256,19 +225,29 @@ impl Line {
         self.places[index].take()
     }
 
-    fn promote(&mut self) -> Option<Promotion> {
-        let blocked = |place: &Option<Place>| place.as_ref().is_some_and(|p| p.polled_on.is_none());
-        let index = self
-            .places
-            .iter()
-            .position(blocked)
-            .or_else(|| self.places.iter().position(Option::is_some))?;
+    /// Makes one of the line its leader, or answers that nobody there can be.
+    /// Called under the owner's lock; the waker must be woken outside of it.
+    pub(super) fn promote(&mut self) -> Option<Promotion> {
+        let find = |can: fn(&Place) -> bool| {
+            let mut places = self.places.iter();
+            places.position(|place| place.as_ref().is_some_and(|p| p.may_lead && can(p)))
+        };
+        let index = find(|place| place.polled_on.is_none()).or_else(|| find(|_| true))?;
         self.phase = Phase::Promoted(index);
         let place = self.places[index].as_mut()?;
         Some(Promotion {
             waker: place.waker.take(),
             polled_on: place.polled_on,
         })
+    }
+
+    /// A new leader for one whose lease has ended, and who stays outside.
+    pub(super) fn hand_over(&mut self, turn: u32, lease_ends: Instant) {
+        if matches!(self.phase, Phase::Promoted(_)) {
+            self.phase = Phase::Flying;
+        }
+        self.turn = turn;
+        self.lease_ends = lease_ends;
     }
 
     fn close(&mut self, phase: Phase) -> Vec<Option<Place>> {

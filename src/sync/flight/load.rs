@@ -1,48 +1,14 @@
 //! The calls that load: join or lead, run the loader, land or hand on.
 
-use std::any::Any;
-use std::future::poll_fn;
-use std::pin::pin;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use super::LoadError;
-use super::line::{Verdict, Waiter};
-use super::running::{FlightId, Running, Stage, ThreadNumber};
-use super::table::{Caller, Flights, Follower, Start, Ticket};
-use super::waits::{Circle, Wait};
-
-/// Who holds the values and the flights, in the same shard under one lock.
-pub(crate) trait Owner {
-    type Key: Eq;
-    type Value: Clone;
-
-    /// Under one lock: looks the value up, and if there is none returns
-    /// [`Flights::start`].
-    fn start(&self, hash: u64, key: Self::Key, caller: Caller) -> Start<Self::Key, Self::Value>;
-
-    /// Ends a flight: clones what is to be stored; under one lock calls
-    /// [`Flights::land`] and, if the landing yields the key, stores; lets the
-    /// lock go and calls [`deliver`](super::Landing::deliver); then runs listeners and drops
-    /// what was evicted. A panic anywhere in it harms no waiter.
-    fn land(&self, hash: u64, ticket: &Ticket, outcome: &Outcome<Self::Value>);
-
-    /// Runs `act` on the flights of the shard of `hash`, under its lock.
-    fn with_flights<R>(
-        &self,
-        hash: u64,
-        act: impl FnOnce(&mut Flights<Self::Key, Self::Value>) -> R,
-    ) -> R;
-}
-
-/// What a loader gave, in the form in which all its callers share it.
-#[derive(Clone)]
-pub(crate) enum Outcome<V> {
-    Value(V),
-    /// There is nothing under this key.
-    Absent,
-    /// The error, whose type only the caller's own code knows.
-    Failed(Arc<dyn Any + Send + Sync>),
-}
+use super::lead::{Answer, Lead, Outcome, Owner};
+use super::place::{InLine, Waited};
+use super::running::{Running, ThreadNumber};
+use super::start::{Bypassed, Caller, Start};
+use super::waits::Circle;
 
 /// Whether a caller can take "there is nothing" for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,9 +20,6 @@ pub(crate) enum Expects {
     /// It wants to run its own loader whatever the others bring, after them.
     Turn,
 }
-
-/// What a load answers: `Ok(None)` only to those who expect it.
-pub(crate) type Answer<V, E> = Result<Option<V>, LoadError<E>>;
 
 /// Returns the value of a key, loading it if need be; blocks while another
 /// caller loads it. The loader runs on this thread, at most once.
@@ -72,15 +35,15 @@ pub(crate) fn load_sync<O: Owner, E: Send + Sync + 'static>(
             Begun::Found(value) => return Ok(Some(value)),
             Begun::Lead(lead) => return lead.run_sync(loader),
             // To take its turn it would have to wait for itself.
-            Begun::Alone(_) if expects == Expects::Turn => return Err(LoadError::Cycle),
-            Begun::Alone(id) => {
-                let _running = Running::enter(id);
-                return loader().map_err(|error| LoadError::Failed(Arc::new(error)));
+            Begun::Alone(..) if expects == Expects::Turn => return Err(LoadError::Cycle),
+            Begun::Alone(bypassed, _) => {
+                return bypassed
+                    .call(loader)
+                    .map_err(|error| LoadError::Failed(Arc::new(error)));
             }
             Begun::Follow(place, own_key) => (place, own_key),
         };
-        let verdict = place.waiter.wait();
-        match place.resolve(verdict, expects) {
+        match expects.resolve(place.wait()) {
             Resolved::Answer(answer) => return answer,
             Resolved::Lead(lead) => return lead.run_sync(loader),
             Resolved::Again => key = own_key,
@@ -107,11 +70,11 @@ where
             let (mut place, own_key) = match begin(owner, hash, key, Caller::Task)? {
                 Begun::Found(value) => return Ok(Some(value)),
                 Begun::Lead(lead) => break 'lead (Some(lead), ThreadNumber::here()),
-                Begun::Alone(_) => break 'lead (None, None),
+                Begun::Alone(..) => break 'lead (None, None),
                 Begun::Follow(place, own_key) => (place, own_key),
             };
-            let verdict = poll_fn(|context| place.waiter.poll(context.waker())).await;
-            match place.resolve(verdict, expects) {
+            let waited = place.wait_async().await;
+            match expects.resolve(waited) {
                 Resolved::Answer(answer) => return answer,
                 Resolved::Lead(lead) => break 'lead (Some(lead), None),
                 Resolved::Again => key = own_key,
@@ -124,203 +87,161 @@ where
             .await
             .map_err(|error| LoadError::Failed(Arc::new(error)));
     };
-    lead.run_async(loader, known).await
+    let result = lead.poll_through(loader, known).await;
+    lead.land_with(result)
 }
 
-/// Asks the owner and puts a guard around what came back.
-fn begin<O: Owner, E>(
-    owner: &O,
+/// Joins or leads, with a guard around what comes of it.
+#[inline]
+pub(crate) fn begin<O: Owner, P: Deref<Target = O>>(
+    owner: P,
     hash: u64,
     key: O::Key,
     caller: Caller,
-) -> Result<Begun<'_, O>, LoadError<E>> {
-    match owner.start(hash, key, caller) {
-        Start::Found(value) => Ok(Begun::Found(value)),
-        Start::Lead(ticket, spare_key) => {
-            // The guard first, for dropping a key is user code.
-            let lead = Lead::new(owner, hash, ticket);
-            drop(spare_key);
-            Ok(Begun::Lead(lead))
-        }
-        Start::Alone(bypassed, _key) => Ok(Begun::Alone(bypassed.0)),
-        Start::Reentrant(_key) => Err(LoadError::Reentrant),
-        Start::Follow(Follower(waiter), key) => {
-            let mut place = InLine {
-                owner,
-                hash,
-                waiter,
-                wait: None,
-            };
-            match place.waiter.id().map(Wait::new).transpose() {
-                Ok(wait) => place.wait = wait,
-                Err(Circle) => return Err(LoadError::Cycle),
-            }
-            Ok(Begun::Follow(place, key))
-        }
-    }
+) -> Result<Begun<P>, Refusal> {
+    let start = owner.start(hash, key, caller);
+    Begun::guard(owner, hash, start)
 }
 
-enum Begun<'a, O: Owner> {
-    Found(O::Value),
-    Lead(Lead<'a, O>),
-    Follow(InLine<'a, O>, O::Key),
-    Alone(FlightId),
-}
-
-/// A place in line that is left properly on every way out.
-struct InLine<'a, O: Owner> {
-    owner: &'a O,
+/// As [`begin`], for a caller whose leader runs elsewhere: who leads stands in
+/// its own line as well, and the leader can be given away.
+pub(crate) fn start_detached<O: Owner, P: Deref<Target = O> + Clone>(
+    owner: P,
     hash: u64,
-    waiter: Waiter<O::Value>,
-    wait: Option<Wait>,
+    key: O::Key,
+    caller: Caller,
+) -> Result<Detached<P>, Refusal> {
+    Ok(match begin(owner, hash, key, caller)? {
+        Begun::Found(value) => Detached::Found(value),
+        Begun::Follow(place, key) => Detached::Following(place, key),
+        Begun::Alone(bypassed, key) => Detached::Alone(bypassed, key),
+        Begun::Lead(lead) => match lead.follow(caller) {
+            Some(place) => Detached::Led(lead, place),
+            None => return Err(Refusal::Cycle),
+        },
+    })
 }
 
-impl<'a, O: Owner> InLine<'a, O> {
-    fn resolve<E: Send + Sync + 'static>(
-        mut self,
-        verdict: Verdict<O::Value>,
-        expects: Expects,
-    ) -> Resolved<'a, O, E> {
-        self.wait = None;
-        match verdict {
-            Verdict::Promoted(ticket) => Resolved::Lead(Lead::new(self.owner, self.hash, ticket)),
-            Verdict::Landed(_) if expects == Expects::Turn => Resolved::Again,
-            Verdict::Landed(Outcome::Value(value)) => Resolved::Answer(Ok(Some(value))),
-            Verdict::Landed(Outcome::Absent) if expects == Expects::MaybeAbsent => {
-                Resolved::Answer(Ok(None))
+/// How a call began, guarded.
+pub(crate) enum Begun<P>
+where
+    P: Deref,
+    P::Target: Owner,
+{
+    /// The owner had the value.
+    Found(<P::Target as Owner>::Value),
+    Lead(Lead<P>),
+    /// The key comes back for the case that the wait brings nothing.
+    Follow(InLine<P>, <P::Target as Owner>::Key),
+    /// The leader is a task suspended on this blocking thread: load without it.
+    Alone(Bypassed, <P::Target as Owner>::Key),
+}
+
+/// How a call began whose leader runs elsewhere.
+pub(crate) enum Detached<P>
+where
+    P: Deref,
+    P::Target: Owner,
+{
+    Found(<P::Target as Owner>::Value),
+    /// The leader, to be given away, and this caller's place, which is never
+    /// promoted: its loader goes with the leader.
+    Led(Lead<P>, InLine<P>),
+    /// This place may be promoted: the leader it then gets can be given away
+    /// after [`Lead::follow`].
+    Following(InLine<P>, <P::Target as Owner>::Key),
+    Alone(Bypassed, <P::Target as Owner>::Key),
+}
+
+/// Why a call can neither lead nor wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It would wait for itself.
+    Reentrant,
+    /// It would wait for one that waits for it.
+    Cycle,
+    /// As many wait as may.
+    Full,
+}
+
+impl<E> From<Refusal> for LoadError<E> {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Reentrant => Self::Reentrant,
+            Refusal::Cycle => Self::Cycle,
+            Refusal::Full => Self::TooManyWaiters,
+        }
+    }
+}
+
+impl<O: Owner, P: Deref<Target = O>> Begun<P> {
+    /// Puts a guard around what came back from the table.
+    #[inline]
+    pub(crate) fn guard(
+        owner: P,
+        hash: u64,
+        start: Start<O::Key, O::Value>,
+    ) -> Result<Self, Refusal> {
+        match start {
+            Start::Found(value) => Ok(Self::Found(value)),
+            Start::Lead(ticket, spare_key) => {
+                // The guard first, for dropping a key is user code.
+                let lead = Lead::new(owner, hash, ticket);
+                drop(spare_key);
+                Ok(Self::Lead(lead))
             }
-            Verdict::Landed(Outcome::Failed(error)) => match error.downcast() {
-                Ok(error) => Resolved::Answer(Err(LoadError::Failed(error))),
-                Err(_foreign) => Resolved::Again,
+            Start::Alone(bypassed, key) => Ok(Self::Alone(bypassed, key)),
+            Start::Reentrant(_key) => Err(Refusal::Reentrant),
+            Start::Full(_key) => Err(Refusal::Full),
+            Start::Follow(follower, key) => match InLine::enter(owner, hash, follower) {
+                Ok(place) => Ok(Self::Follow(place, key)),
+                Err(Circle) => Err(Refusal::Cycle),
             },
-            Verdict::Landed(Outcome::Absent) | Verdict::Lost => Resolved::Again,
         }
     }
 }
 
-impl<O: Owner> Drop for InLine<'_, O> {
-    fn drop(&mut self) {
-        if let Some(ticket) = self.waiter.leave() {
-            drop(Lead::new(self.owner, self.hash, ticket));
-        }
+impl Bypassed {
+    /// Runs a loader beside the flight that is passed by.
+    pub(crate) fn call<R>(&self, loader: impl FnOnce() -> R) -> R {
+        let _running = Running::enter(self.0);
+        loader()
     }
 }
 
-enum Resolved<'a, O: Owner, E> {
-    Answer(Answer<O::Value, E>),
-    Lead(Lead<'a, O>),
+enum Resolved<P, E>
+where
+    P: Deref,
+    P::Target: Owner,
+{
+    Answer(Answer<<P::Target as Owner>::Value, E>),
+    Lead(Lead<P>),
     /// The leader's outcome says nothing to this caller.
     Again,
 }
 
-/// A leader. Dropped before it has landed, as by a panic or a cancellation, it
-/// hands the flight on.
-struct Lead<'a, O: Owner> {
-    owner: &'a O,
-    hash: u64,
-    /// `None` once landed.
-    ticket: Option<Ticket>,
-    id: FlightId,
-}
-
-impl<'a, O: Owner> Lead<'a, O> {
-    fn new(owner: &'a O, hash: u64, ticket: Ticket) -> Self {
-        let id = ticket.0;
-        Self {
-            owner,
-            hash,
-            ticket: Some(ticket),
-            id,
-        }
-    }
-
-    fn run_sync<E: Send + Sync + 'static>(
-        self,
-        loader: impl FnOnce() -> Result<Option<O::Value>, E>,
-    ) -> Answer<O::Value, E> {
-        let running = Running::enter(self.id);
-        let result = loader();
-        drop(running);
-        self.land(result)
-    }
-
-    /// `known` is the thread that the table believes to poll this task.
-    async fn run_async<E: Send + Sync + 'static, F>(
-        self,
-        loader: impl FnOnce() -> F,
-        mut known: Option<ThreadNumber>,
-    ) -> Answer<O::Value, E>
-    where
-        F: Future<Output = Result<Option<O::Value>, E>>,
-    {
-        let result = {
-            // Declared around the future, so that it is dropped between them.
-            let stage = Stage::enter(self.id);
-            let mut future = pin!(loader());
-            let _again = stage.enter_on_drop();
-            poll_fn(|context| {
-                stage.resume();
-                let polled = future.as_mut().poll(context);
-                if polled.is_pending() {
-                    stage.suspend();
-                    let here = ThreadNumber::here();
-                    if known != here {
-                        self.polled_on(here);
-                        known = here;
-                    }
-                }
-                polled
-            })
-            .await
-        };
-        self.land(result)
-    }
-
-    fn polled_on(&self, thread: Option<ThreadNumber>) {
-        if let Some(ticket) = &self.ticket {
-            self.owner.with_flights(self.hash, |flights| {
-                flights.polled_on(self.hash, ticket, thread);
-            });
-        }
-    }
-
-    fn land<E: Send + Sync + 'static>(
-        mut self,
-        result: Result<Option<O::Value>, E>,
-    ) -> Answer<O::Value, E> {
-        let (outcome, error) = match result {
-            Ok(Some(value)) => (Outcome::Value(value), None),
-            Ok(None) => (Outcome::Absent, None),
-            Err(error) => {
-                let error = Arc::new(error);
-                (Outcome::Failed(Arc::clone(&error) as _), Some(error))
-            }
-        };
-        // The ticket is put away after the landing: a panic in it comes to
-        // `drop`, which finds either the flight still there or nothing to do.
-        if let Some(ticket) = &self.ticket {
-            self.owner.land(self.hash, ticket, &outcome);
-        }
-        self.ticket = None;
-        match (outcome, error) {
-            (_, Some(error)) => Err(LoadError::Failed(error)),
-            (Outcome::Value(value), None) => Ok(Some(value)),
-            (Outcome::Absent | Outcome::Failed(_), None) => Ok(None),
-        }
-    }
-}
-
-impl<O: Owner> Drop for Lead<'_, O> {
-    fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.owner
-                .with_flights(self.hash, |flights| flights.abandon(self.hash, &ticket))
-                .announce();
-        }
-    }
-}
-
 impl Expects {
+    fn resolve<O: Owner, P: Deref<Target = O>, E: Send + Sync + 'static>(
+        self,
+        waited: Waited<P>,
+    ) -> Resolved<P, E> {
+        match waited {
+            Waited::Lead(lead) => Resolved::Lead(lead),
+            Waited::Landed(..) if self == Self::Turn => Resolved::Again,
+            Waited::Landed(Outcome::Value(value), _) => Resolved::Answer(Ok(Some(value))),
+            Waited::Landed(Outcome::Absent, _) if self == Self::MaybeAbsent => {
+                Resolved::Answer(Ok(None))
+            }
+            Waited::Landed(Outcome::Failed(error), _) => match error.downcast() {
+                Ok(error) => Resolved::Answer(Err(LoadError::Failed(error))),
+                Err(_foreign) => Resolved::Again,
+            },
+            Waited::LeaderDropped => Resolved::Answer(Err(LoadError::LeaderDropped)),
+            Waited::TimedOut => Resolved::Answer(Err(LoadError::TimedOut)),
+            Waited::Landed(Outcome::Absent, _) | Waited::Lost => Resolved::Again,
+        }
+    }
+
     /// How often a caller stands in line for outcomes that say nothing to it
     /// (the error of another type, the absence it did not expect) before it
     /// loads for itself, its value unstored.

@@ -34,6 +34,27 @@
 //!   learns on landing that it must not store it, and the next caller of the
 //!   key starts afresh.
 //!
+//! # Leaders elsewhere, and waits that end
+//!
+//! * A leader that points to its owner by an `Arc` ([`OwnedLead`]) may go into
+//!   a [`Task`](crate::task::Task) and outlive the call that began it. That
+//!   call stands in its own leader's line ([`start_detached`]) and may leave
+//!   when it likes; it is never promoted, for its loader went with the leader.
+//!   A refresh in the background leads with nobody in line ([`try_lead`]).
+//! * A place in line is a *heir*'s or a *guest*'s: who brought no loader
+//!   ([`join`], and the starter above) is passed over in promotion. When a
+//!   leader is gone and only guests are left, they are told so.
+//! * A wait may have a deadline ([`Until`]). Who times out still stands in
+//!   line, so that it can wait on; dropping the place leaves it, and a promotion
+//!   that came meanwhile is handed on. A leader in a task may ask to be told
+//!   when nobody waits for it any more; then the key is free at once.
+//! * A flight may have a *lease* ([`Terms`]). When it ends, the first heir that
+//!   notices, or the next caller of the key, takes the leader's place: the
+//!   flight keeps its name and its line, and everybody in it follows the new
+//!   leader. What changes is the flight's *turn*, which every ticket carries:
+//!   the late leader's ticket opens nothing any more, and its outcome goes to
+//!   its own caller alone.
+//!
 //! # Loaders that load
 //!
 //! Each thread keeps the stack of the flights whose loaders it is running or
@@ -53,7 +74,7 @@
 //! | data | protected by |
 //! |---|---|
 //! | the table: keys, ids, who answers to a key | the owner's lock |
-//! | the line of a flight: phase, places, wakers | the flight's own mutex |
+//! | the line of a flight: phase, places, wakers; turn and lease, as the table has them | the flight's own mutex |
 //! | the outcome | written once by the leader, before the phase says `Landed` |
 //! | the waits graph | its own mutex, a leaf |
 //!
@@ -64,7 +85,7 @@
 //!
 //! Nobody waiting: two lock acquisitions and no allocation (one more whenever a
 //! suspended leader turns up on another thread). A follower: at most a place
-//! of 32 bytes in the line, and one allocation per flight. Nothing is kept
+//! of 40 bytes in the line, and one allocation per flight. Nothing is kept
 //! after a flight: not its key, not its outcome, not a waker.
 //!
 //! # References
@@ -72,19 +93,38 @@
 //! The idea, and the check that an old leader never removes a newer flight:
 //! Go's `golang.org/x/sync/singleflight`.
 
+mod batch;
 mod error;
+mod landing;
+mod lead;
 mod line;
 mod load;
+mod notes;
+mod place;
 mod running;
+mod start;
 mod table;
+mod waiter;
 mod waits;
 
+pub(crate) use batch::poll_through_all;
 pub use error::LoadError;
-pub(crate) use load::{Expects, Outcome, Owner, load_async, load_sync};
-pub(crate) use table::{Caller, Flights, Start, Ticket};
+pub(crate) use landing::Landing;
+pub(crate) use lead::{Lead, Outcome, OwnedLead, Owner, try_lead};
+pub(crate) use load::{
+    Begun, Detached, Expects, Refusal, begin, load_async, load_sync, start_detached,
+};
+pub(crate) use place::{InLine, Until, Waited, join};
+pub(crate) use running::ThreadNumber;
+pub(crate) use start::{Bypassed, Caller, Join, Start, Terms};
+pub(crate) use table::{Flights, Ticket};
 
 #[cfg(all(test, tenfold_shuttle))]
 mod models;
+#[cfg(all(test, tenfold_shuttle))]
+mod place_models;
+#[cfg(all(test, not(tenfold_shuttle)))]
+mod place_tests;
 #[cfg(test)]
 mod store;
 #[cfg(all(test, not(tenfold_shuttle)))]

@@ -419,7 +419,7 @@ impl Drop for Loading<'_> {
     }
 }
 
-fn block_on<F: Future>(future: F) -> F::Output {
+pub(super) fn block_on<F: Future>(future: F) -> F::Output {
     fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
         future.poll(&mut Context::from_waker(&thread_waker()))
     }
@@ -432,19 +432,13 @@ fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-fn coin() -> bool {
+pub(super) fn coin() -> bool {
     thread_rng().gen_ratio(1, 2)
 }
 
-/// Runs a model under a scheduler that chooses at random and under one that
-/// seeks out few but ill-timed preemptions.
-fn explore(model: impl Fn() + Send + Sync + 'static) {
-    let model = Arc::new(model);
-    let again = Arc::clone(&model);
-    shuttle::check_random(move || model(), ITERATIONS);
-    shuttle::check_pct(move || again(), ITERATIONS, PREEMPTIONS);
+pub(super) fn explore(model: impl Fn() + Send + Sync + 'static) {
+    crate::sync::explore(ITERATIONS, model);
 }
 
 const KEY: u64 = 1;
 const ITERATIONS: usize = 2500;
-const PREEMPTIONS: usize = 3;

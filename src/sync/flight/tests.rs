@@ -746,14 +746,18 @@ fn a_load_may_travel_between_threads() {
 }
 
 impl Shop {
-    fn get(&self, key: u64, load: impl FnOnce() -> u64) -> u64 {
+    pub(super) fn get(&self, key: u64, load: impl FnOnce() -> u64) -> u64 {
         let answer = load_sync(self, key, key, Expects::Value, || {
             Ok::<_, Infallible>(Some(load()))
         });
         answer.unwrap().unwrap()
     }
 
-    async fn get_async<F: Future<Output = u64>>(&self, key: u64, load: impl FnOnce() -> F) -> u64 {
+    pub(super) async fn get_async<F: Future<Output = u64>>(
+        &self,
+        key: u64,
+        load: impl FnOnce() -> F,
+    ) -> u64 {
         let load = || async { Ok::<_, Infallible>(Some(load().await)) };
         load_async(self, key, key, Expects::Value, load)
             .await
@@ -761,12 +765,12 @@ impl Shop {
             .unwrap()
     }
 
-    fn stored(&self, key: u64) -> Option<u64> {
+    pub(super) fn stored(&self, key: u64) -> Option<u64> {
         self.shard.lock().values.get(&key).copied()
     }
 
     /// Yields the processor until so many callers stand in line for `key`.
-    fn until_waiting(&self, key: u64, callers: usize) {
+    pub(super) fn until_waiting(&self, key: u64, callers: usize) {
         while self
             .shard
             .lock()
@@ -779,20 +783,20 @@ impl Shop {
     }
 }
 
-fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+pub(super) fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     poll_with(future, Waker::noop())
 }
 
-fn poll_with<F: Future>(future: Pin<&mut F>, waker: &Waker) -> Poll<F::Output> {
+pub(super) fn poll_with<F: Future>(future: Pin<&mut F>, waker: &Waker) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(waker))
 }
 
 /// Counts how often it is woken.
 #[derive(Default)]
-struct Bell(AtomicUsize);
+pub(super) struct Bell(AtomicUsize);
 
 impl Bell {
-    fn rung(&self) -> usize {
+    pub(super) fn rung(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -804,20 +808,20 @@ impl Wake for Bell {
 }
 
 /// A future that is pending until its gate opens.
-fn gate() -> (Gate, Opened) {
+pub(super) fn gate() -> (Gate, Opened) {
     let value = Arc::new(Mutex::new(None));
     (Gate(Arc::clone(&value)), Opened(value))
 }
 
-struct Gate(Arc<Mutex<Option<u64>>>);
+pub(super) struct Gate(Arc<Mutex<Option<u64>>>);
 
 impl Gate {
-    fn open(&self, value: u64) {
+    pub(super) fn open(&self, value: u64) {
         *self.0.lock() = Some(value);
     }
 }
 
-struct Opened(Arc<Mutex<Option<u64>>>);
+pub(super) struct Opened(Arc<Mutex<Option<u64>>>);
 
 impl Future for Opened {
     type Output = u64;

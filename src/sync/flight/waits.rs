@@ -12,8 +12,11 @@ use parking_lot::Mutex;
 
 use super::running::{self, FlightId};
 
-/// A wait that is known to the graph, until it is dropped.
-pub(super) struct Wait {
+/// A wait that is known to the graph, until it is dropped. Plain callers have
+/// none, and so it is small where it is missing.
+pub(super) struct Wait(Box<Edges>);
+
+struct Edges {
     /// The flights whose loaders wait here: all that the thread was running.
     leaders: Vec<FlightId>,
     on: FlightId,
@@ -24,14 +27,21 @@ pub(super) struct Wait {
 pub(super) struct Circle;
 
 impl Wait {
-    /// Registers that the loaders run by this thread wait for the flight `on`.
+    /// Registers that the loaders run by this thread, if there are any, wait for
+    /// the flight `on`.
     /// Check and registration are one step, so of two waits that close a
     /// circle together the second sees the first.
-    pub(super) fn new(on: FlightId) -> Result<Self, Circle> {
-        let leaders = running::stack();
-        if leaders.is_empty() {
-            return Ok(Self { leaders, on });
+    #[inline]
+    pub(super) fn new(on: FlightId) -> Result<Option<Self>, Circle> {
+        if running::is_idle() {
+            return Ok(None);
         }
+        Self::of_leaders(on).map(Some)
+    }
+
+    #[cold]
+    fn of_leaders(on: FlightId) -> Result<Self, Circle> {
+        let leaders = running::stack();
         let mut edges = EDGES.lock();
         if reaches(&edges, on, &leaders) {
             return Err(Circle);
@@ -40,21 +50,16 @@ impl Wait {
             let edge = Edge { leader, on };
             edges.insert_unique(leader.hash(), edge, |edge| edge.leader.hash());
         }
-        Ok(Self { leaders, on })
+        Ok(Self(Box::new(Edges { leaders, on })))
     }
 }
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        if self.leaders.is_empty() {
-            return;
-        }
+        let Edges { leaders, on } = &*self.0;
         let mut edges = EDGES.lock();
-        for &leader in &self.leaders {
-            let gone = Edge {
-                leader,
-                on: self.on,
-            };
+        for &leader in leaders {
+            let gone = Edge { leader, on: *on };
             if let Ok(edge) = edges.find_entry(leader.hash(), |edge| *edge == gone) {
                 edge.remove();
             }

@@ -1,10 +1,3 @@
-//! The hash of in-memory tables: fast, and keyed against chosen collisions.
-//!
-//! [`TableHasher`] draws a fresh secret for each table, so that nobody who
-//! does not know it can prepare keys that fall together. What it computes may
-//! change between versions, processes and machines: never store it, never send
-//! it.
-
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 

@@ -1,0 +1,92 @@
+//! The router's own times; against rivals it is measured by `compare`.
+//!
+//! `cargo bench --features router --bench router` measures, and `-- --test`
+//! runs each loop once.
+
+use criterion::{Criterion, Throughput};
+use tenfold::router::placement::Ketama;
+use tenfold::router::{Policy, Router, Topology};
+
+/// Look-ups per measured batch.
+const KEYS: u64 = 10_000;
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    look_up(&mut criterion);
+    policies(&mut criterion);
+    build(&mut criterion);
+    criterion.final_summary();
+}
+
+fn topology(nodes: usize) -> Topology {
+    let names = (0..nodes).map(|node| format!("node-{node}"));
+    let topology = Topology::builder().nodes(names).build();
+    topology.expect("a plain topology can be built")
+}
+
+/// One key, its copies, and a thousand keys by node.
+fn look_up(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("router/look-up");
+    group.throughput(Throughput::Elements(KEYS));
+    for nodes in [10, 1000] {
+        let router = Router::new(topology(nodes));
+        group.bench_function(format!("route, {nodes} nodes"), |bencher| {
+            bencher.iter(|| {
+                let sum: usize = (0..KEYS).map(|key| router.route(key).index()).sum();
+                assert!(sum > 0);
+            });
+        });
+        group.bench_function(format!("group, {nodes} nodes"), |bencher| {
+            bencher.iter(|| {
+                let groups = router.group_by_node(0..KEYS);
+                let keys: usize = groups.iter().map(|(_, keys)| keys.len()).sum();
+                assert_eq!(keys as u64, KEYS);
+            });
+        });
+        let copies = router.topology().edit().replicas(3).build();
+        let copies = Router::new(copies.expect("there are enough nodes"));
+        group.bench_function(format!("3 copies, {nodes} nodes"), |bencher| {
+            bencher.iter(|| {
+                let copies = (0..KEYS).map(|key| copies.replicas(key));
+                assert!(copies.map(|row| row[2].index()).sum::<usize>() > 0);
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Policies that do not place by slots.
+fn policies(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("router/policy");
+    group.throughput(Throughput::Elements(KEYS));
+    for policy in [Policy::RedisCluster(None), Policy::Ketama(Ketama::Nginx)] {
+        let name = policy.to_string();
+        let other = topology(10).edit().policy(policy).build();
+        let router = Router::new(other.expect("both place on any nodes"));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let sum: usize = (0..KEYS).map(|key| router.route(key).index()).sum();
+                assert!(sum > 0);
+            });
+        });
+    }
+    group.finish();
+}
+
+/// A table from nothing, and the next version.
+fn build(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("router/build");
+    for nodes in [10, 1000] {
+        group.bench_function(format!("first, {nodes} nodes"), |bencher| {
+            bencher.iter(|| assert_eq!(topology(nodes).nodes().len(), nodes));
+        });
+        let before = topology(nodes);
+        group.bench_function(format!("next, {nodes} nodes"), |bencher| {
+            bencher.iter(|| {
+                let next = before.edit().node("another").build();
+                assert_eq!(next.expect("a node can be added").epoch(), 2);
+            });
+        });
+    }
+    group.finish();
+}

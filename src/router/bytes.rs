@@ -1,0 +1,413 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::builder::{Description, MAX_NAME};
+use super::error::{DecodeError, TopologyError};
+use super::node::{MAX_NODES, Node, NodeId};
+use super::placement::{Directory, History, Ketama, Placed, Ranges, slots};
+use super::policy::Policy;
+use super::replicas::Spread;
+use super::topology::{NOBODY, Table, Topology};
+use crate::hash::xxh3_64;
+
+impl Topology {
+    /// Writes the topology down, history included: what [`from_bytes`](Self::from_bytes)
+    /// makes of it places every key alike, numbers nodes alike, and writes the
+    /// same bytes.
+    ///
+    /// Numbers are little-endian. First 8 bytes of magic, the format version (2 bytes)
+    /// and the number of the hash (1 byte); at the end the XXH3-64 of all before.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let table = &*self.0;
+        let mut writer = Writer::default();
+        writer.bytes.extend_from_slice(&MAGIC);
+        writer.u16(VERSION);
+        writer.u8(HASH);
+        writer.u64(table.epoch);
+        writer.u32(table.slots);
+        writer.u8(u8::from(table.slots_chosen));
+        writer.u8(table.replicas as u8);
+        writer.u8(table.spread as u8);
+        write_policy(&mut writer, &table.policy);
+        writer.u32(table.next_id);
+        writer.u32(table.nodes.len() as u32);
+        for (id, node) in &table.nodes {
+            writer.u16(id.raw());
+            writer.text(&node.name);
+            writer.u64(node.weight);
+            writer.optional_text(node.zone.as_deref());
+            writer.u16(node.tags.len() as u16);
+            node.tags.iter().for_each(|tag| writer.text(tag));
+        }
+        write_history(&mut writer, table);
+        let checksum = xxh3_64(&writer.bytes, 0);
+        writer.u64(checksum);
+        writer.bytes
+    }
+
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`]: the bytes are something else, damaged, or from a later
+    /// version of this crate. Whatever they are, this does not panic.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        if bytes.len() < MAGIC.len() + 2 || !bytes.starts_with(&MAGIC) {
+            return Err(DecodeError::Magic);
+        }
+        let version = u16::from_le_bytes([bytes[8], bytes[9]]);
+        if version > VERSION {
+            return Err(DecodeError::FutureVersion {
+                found: version,
+                supported: VERSION,
+            });
+        }
+        let Some((content, checksum)) = bytes.split_last_chunk::<8>() else {
+            return Err(too_short(bytes));
+        };
+        if content.len() <= MAGIC.len() + 2 {
+            return Err(too_short(bytes));
+        }
+        let (expected, found) = (u64::from_le_bytes(*checksum), xxh3_64(content, 0));
+        if expected != found {
+            return Err(DecodeError::Checksum { expected, found });
+        }
+        let mut reader = Reader(&content[MAGIC.len() + 2..]);
+        let hash = reader.u8()?;
+        if hash != HASH {
+            return Err(DecodeError::UnknownHash {
+                found: hash,
+                known: HASH,
+            });
+        }
+        let (mut description, mut history) = read(&mut reader)?;
+        if !reader.0.is_empty() {
+            return Err(malformed("nothing after the end"));
+        }
+        let invalid = DecodeError::Invalid;
+        let nodes = description.nodes.len();
+        if nodes == 0 {
+            return Err(invalid(TopologyError::NoNodes));
+        }
+        let asked = Some(description.slots).filter(|&slots| slots > 0);
+        description.slots = slots(&description.policy, asked, nodes).map_err(invalid)?;
+        if history.owners.len() != description.slots as usize && keeps_history(&description.policy)
+        {
+            return Err(malformed("an owner for each slot"));
+        }
+        history.settled = true;
+        description.compile(&mut history).map_err(invalid)
+    }
+}
+
+fn read(reader: &mut Reader<'_>) -> Result<(Description, History), DecodeError> {
+    let epoch = reader.u64()?;
+    let slots = reader.u32()?;
+    let slots_chosen = reader.flag()?;
+    let replicas = usize::from(reader.u8()?);
+    let spread = match reader.u8()? {
+        0 => Spread::Nodes,
+        1 => Spread::Prefer,
+        2 => Spread::Require,
+        _ => return Err(malformed("a spread over zones")),
+    };
+    let policy = read_policy(reader)?;
+    let next_id = reader.u32()?;
+    let mut nodes: Vec<(NodeId, Node)> = Vec::new();
+    let mut ids = BTreeSet::new();
+    for _ in 0..reader.u32()? {
+        let id = reader.u16()?;
+        if usize::from(id) >= MAX_NODES || u32::from(id) >= next_id || !ids.insert(id) {
+            return Err(malformed("a distinct id of each node"));
+        }
+        let mut node = Node::new(reader.text()?).weight(reader.u64()?);
+        node.zone = reader.optional_text()?;
+        for _ in 0..reader.u16()? {
+            node.tags.insert(reader.text()?);
+        }
+        if nodes.last().is_some_and(|(_, last)| last.name >= node.name) {
+            return Err(malformed("nodes in the order of names"));
+        }
+        nodes.push((NodeId::from_raw(id), node));
+    }
+    if next_id as usize > MAX_NODES {
+        return Err(malformed("an id that a node may have"));
+    }
+    let history = read_history(reader, &policy, slots, &ids)?;
+    let description = Description {
+        epoch,
+        nodes,
+        next_id,
+        policy,
+        slots,
+        slots_chosen,
+        replicas,
+        spread,
+    };
+    Ok((description, history))
+}
+
+/// What cannot be compiled again from the nodes: owners as runs, or buckets.
+fn write_history(writer: &mut Writer, table: &Table) {
+    match (&table.placed, &table.policy) {
+        (Placed::Slots(owners) | Placed::Redis(owners), policy) if keeps_history(policy) => {
+            let runs: Vec<_> = owners.chunk_by(|a, b| a == b).collect();
+            writer.u32(runs.len() as u32);
+            for run in runs {
+                writer.u16(run[0]);
+                writer.u32(run.len() as u32);
+            }
+        }
+        (_, Policy::Jump) => {
+            writer.u32(table.buckets.len() as u32);
+            for bucket in &table.buckets {
+                writer.u16(bucket.unwrap_or(NOBODY));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn read_history(
+    reader: &mut Reader<'_>,
+    policy: &Policy,
+    slots: u32,
+    ids: &BTreeSet<u16>,
+) -> Result<History, DecodeError> {
+    let mut history = History::default();
+    if keeps_history(policy) {
+        for _ in 0..reader.u32()? {
+            let (owner, run) = (reader.u16()?, reader.u32()?);
+            let len = history.owners.len() + run as usize;
+            if len > slots as usize || slots > super::placement::MAX_SLOTS {
+                return Err(malformed("an owner for each slot"));
+            }
+            if !ids.contains(&owner) {
+                return Err(malformed("slots of nodes that there are"));
+            }
+            history.owners.resize(len, owner);
+        }
+    } else if *policy == Policy::Jump {
+        for _ in 0..reader.u32()? {
+            let bucket = reader.u16()?;
+            let again = history.buckets.contains(&Some(bucket));
+            if bucket != NOBODY && (again || !ids.contains(&bucket)) {
+                return Err(malformed("a bucket of each node"));
+            }
+            history
+                .buckets
+                .push(Some(bucket).filter(|&id| id != NOBODY));
+            if history.buckets.len() > MAX_NODES {
+                return Err(malformed("as many buckets as there may be nodes"));
+            }
+        }
+    }
+    Ok(history)
+}
+
+fn keeps_history(policy: &Policy) -> bool {
+    matches!(policy, Policy::Balanced | Policy::RedisCluster(None))
+}
+
+pub(super) fn write_policy(writer: &mut Writer, policy: &Policy) {
+    let directory = |writer: &mut Writer, directory: &Directory| {
+        writer.u32(directory.ranges().count() as u32);
+        for (range, name) in directory.ranges() {
+            writer.u32(range.start);
+            writer.u32(range.end);
+            writer.text(name);
+        }
+    };
+    match policy {
+        Policy::Balanced => writer.u8(0),
+        Policy::Rendezvous => writer.u8(1),
+        Policy::Ring { vnodes } => {
+            writer.u8(2);
+            writer.u32(*vnodes);
+        }
+        Policy::Jump => writer.u8(3),
+        Policy::Maglev => writer.u8(4),
+        Policy::Modulo => writer.u8(5),
+        Policy::Range(ranges) => {
+            writer.u8(6);
+            writer.u32(ranges.count() as u32);
+            for (start, name) in ranges.starts() {
+                writer.u32(start.len() as u32);
+                writer.bytes.extend_from_slice(start);
+                writer.text(name);
+            }
+        }
+        Policy::Directory(slots) => {
+            writer.u8(7);
+            directory(writer, slots);
+        }
+        Policy::RedisCluster(None) => writer.u8(8),
+        Policy::RedisCluster(Some(slots)) => {
+            writer.u8(9);
+            directory(writer, slots);
+        }
+        Policy::Ketama(Ketama::Nginx) => writer.u8(10),
+        Policy::Ketama(Ketama::Libmemcached) => writer.u8(11),
+        Policy::Ketama(Ketama::LibmemcachedWeighted) => writer.u8(12),
+    }
+}
+
+fn read_policy(reader: &mut Reader<'_>) -> Result<Policy, DecodeError> {
+    Ok(match reader.u8()? {
+        0 => Policy::Balanced,
+        1 => Policy::Rendezvous,
+        2 => Policy::Ring {
+            vnodes: reader.u32()?,
+        },
+        3 => Policy::Jump,
+        4 => Policy::Maglev,
+        5 => Policy::Modulo,
+        6 => Policy::Range(read_ranges(reader)?),
+        7 => Policy::Directory(read_directory(reader)?),
+        8 => Policy::RedisCluster(None),
+        9 => Policy::RedisCluster(Some(read_directory(reader)?)),
+        10 => Policy::Ketama(Ketama::Nginx),
+        11 => Policy::Ketama(Ketama::Libmemcached),
+        12 => Policy::Ketama(Ketama::LibmemcachedWeighted),
+        _ => return Err(malformed("a policy")),
+    })
+}
+
+fn read_ranges(reader: &mut Reader<'_>) -> Result<Ranges, DecodeError> {
+    let mut ranges: Option<Ranges> = None;
+    for _ in 0..reader.u32()? {
+        let len = reader.u32()? as usize;
+        let start = reader.take(len)?;
+        let name = reader.text()?;
+        let last = ranges.as_ref().and_then(|ranges| ranges.starts().last());
+        if last.is_some_and(|(last, _)| last >= start) {
+            return Err(malformed("ranges in the order of keys"));
+        }
+        ranges = Some(match ranges {
+            None if start.is_empty() => Ranges::all(name),
+            None => return Err(malformed("a range that begins with nothing")),
+            Some(ranges) => ranges.split_bytes(start, name),
+        });
+    }
+    ranges.ok_or(malformed("at least one range"))
+}
+
+fn read_directory(reader: &mut Reader<'_>) -> Result<Directory, DecodeError> {
+    let mut directory = Directory::new();
+    for _ in 0..reader.u32()? {
+        let range = reader.u32()?..reader.u32()?;
+        directory = directory.assign(range, reader.text()?);
+    }
+    Ok(directory)
+}
+
+/// Bytes to be.
+#[derive(Default)]
+pub(super) struct Writer {
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Writer {
+    pub(super) fn u8(&mut self, number: u8) {
+        self.bytes.push(number);
+    }
+
+    pub(super) fn u16(&mut self, number: u16) {
+        self.bytes.extend_from_slice(&number.to_le_bytes());
+    }
+
+    pub(super) fn u32(&mut self, number: u32) {
+        self.bytes.extend_from_slice(&number.to_le_bytes());
+    }
+
+    pub(super) fn u64(&mut self, number: u64) {
+        self.bytes.extend_from_slice(&number.to_le_bytes());
+    }
+
+    /// Names are at most [`MAX_NAME`] long.
+    pub(super) fn text(&mut self, text: &str) {
+        self.u16(text.len() as u16);
+        self.bytes.extend_from_slice(text.as_bytes());
+    }
+
+    /// Nothing is written as an empty text, which no name is.
+    pub(super) fn optional_text(&mut self, text: Option<&str>) {
+        self.text(text.unwrap_or(""));
+    }
+}
+
+/// What is left to read.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
+        let Some((taken, rest)) = self.0.split_at_checked(len) else {
+            return Err(malformed("more bytes"));
+        };
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let Some((taken, rest)) = self.0.split_first_chunk() else {
+            return Err(malformed("more bytes"));
+        };
+        self.0 = rest;
+        Ok(*taken)
+    }
+
+    fn u8(&mut self) -> Result<u8, DecodeError> {
+        self.array().map(u8::from_le_bytes)
+    }
+
+    fn u16(&mut self) -> Result<u16, DecodeError> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    fn u32(&mut self) -> Result<u32, DecodeError> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, DecodeError> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn flag(&mut self) -> Result<bool, DecodeError> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(malformed("yes or no")),
+        }
+    }
+
+    fn text(&mut self) -> Result<Arc<str>, DecodeError> {
+        let len = usize::from(self.u16()?);
+        let bytes = self.take(len)?;
+        if len > MAX_NAME {
+            return Err(malformed("a name of at most 1024 bytes"));
+        }
+        let text = std::str::from_utf8(bytes).map_err(|_| malformed("a name in UTF-8"))?;
+        Ok(text.into())
+    }
+
+    fn optional_text(&mut self) -> Result<Option<Arc<str>>, DecodeError> {
+        Ok(Some(self.text()?).filter(|text| !text.is_empty()))
+    }
+}
+
+const fn malformed(expected: &'static str) -> DecodeError {
+    DecodeError::Malformed { expected }
+}
+
+fn too_short(bytes: &[u8]) -> DecodeError {
+    DecodeError::TooShort {
+        expected: MAGIC.len() + 2 + 1 + 8,
+        found: bytes.len(),
+    }
+}
+
+const MAGIC: [u8; 8] = *b"10fold\x00T";
+/// The newest format that this version of the crate reads, and the one it writes.
+const VERSION: u16 = 1;
+/// XXH3-64 with seed 0.
+const HASH: u8 = 1;
