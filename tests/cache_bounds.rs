@@ -254,6 +254,33 @@ fn the_bounds_follow_a_resize_at_once() {
     }
 }
 
+/// A shard kept a place from the days of the larger bound, and another evicted
+/// for want of it.
+#[test]
+fn nobody_is_evicted_for_a_place_that_lies_idle_since_a_larger_bound() {
+    for seed in 0..64 {
+        let built = || {
+            let cache = Cache::builder().max_entries(225).shards(2).seed(seed);
+            cache.build().unwrap()
+        };
+        let cache = built();
+        cache.insert(0, ());
+        cache.remove(&0);
+        cache.insert(1, ());
+        cache.insert(2, ());
+        cache.resize(2);
+        assert_eq!(cache.len(), 2, "seed {seed}");
+
+        let cache = built();
+        cache.insert(0, ());
+        cache.remove(&0);
+        cache.resize(2);
+        cache.insert(1, ());
+        cache.insert(2, ());
+        assert_eq!(cache.len(), 2, "seed {seed}");
+    }
+}
+
 #[test]
 fn the_bounds_hold_after_a_storm_of_resizes() {
     for shards in [1, 4] {

@@ -399,6 +399,15 @@ impl<K: Hash + Eq, V: Clone> Core<K, V> {
             .entries
             .resize(old_entries.min(slots), entries.min(slots));
         self.budget.weight.resize(old_weight, weight);
+        // What lies idle with the shards was a portion of the old bound, and may
+        // be all of the new one: nobody is evicted for that.
+        if entries < old_entries || weight < old_weight {
+            for shard in &self.shards {
+                let mut shard = shard.0.lock();
+                let used = shard.used;
+                self.budget.give_all_back(&mut shard.held, used);
+            }
+        }
         // Each shard in turn gives up an even part of what is owed; where one
         // has too little, the next round asks the others.
         // The listener hears of it when it is done: were it to panic on the
