@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::show::{bytes, count, duration, name, percent, span};
-use crate::study::{POLICIES, Sizes, Study, Summary};
+use crate::study::{POLICIES, Row, Sizes, Study, Summary};
 
 /// All tables, one after the other.
 pub(crate) fn tables(study: &Study) -> String {
@@ -14,6 +14,7 @@ pub(crate) fn tables(study: &Study) -> String {
     savings(&mut text, &study.sizes, &study.summary);
     time_to_live(&mut text, study);
     disasters(&mut text, study);
+    shards(&mut text, study);
     heading(&mut text, "What to do");
     line(&mut text, &wrap(&study.advice.headline, "  "));
     for point in &study.advice.points {
@@ -185,14 +186,29 @@ fn disasters(text: &mut String, study: &Study) {
         text,
         "  made up, in virtual time, without and with the means against it:",
     );
-    for row in study.bad_days.rows() {
+    rows(text, &study.bad_days.rows());
+}
+
+fn shards(text: &mut String, study: &Study) {
+    heading(text, "Shards");
+    line(
+        text,
+        "  made up, in virtual time, with a plain and a better placement:",
+    );
+    rows(text, &study.shards.sharding_rows());
+    heading(text, "A celebrity");
+    rows(text, &study.shards.celebrity_rows());
+}
+
+fn rows(text: &mut String, rows: &[Row]) {
+    for row in rows {
         if !row.day.is_empty() {
             line(text, &format!("  {}", row.day));
         }
         line(
             text,
             &format!(
-                "  {:>12} -> {:<9} {} (by {})",
+                "  {:>12} -> {:<11} {} (by {})",
                 row.without, row.with, row.counted, row.means
             ),
         );

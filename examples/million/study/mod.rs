@@ -1,9 +1,11 @@
-//! What is found out about the requests, with the real cache.
+//! What is found out about the requests, with the real cache and the real router.
 
 mod advice;
 mod bad_days;
 mod expiry;
 mod parallel;
+mod row;
+mod shards;
 mod sizes;
 mod summary;
 
@@ -12,6 +14,10 @@ use tenfold::cache::Policy;
 pub(crate) use advice::Advice;
 pub(crate) use bad_days::{BadDays, Outage, Stampede};
 pub(crate) use expiry::{Cliff, TimeToLive};
+pub(crate) use row::Row;
+pub(crate) use shards::{
+    Caches, Celebrity, Crowd, Dates, Grown, Growth, Loss, Shards, heaviest_share,
+};
 pub(crate) use sizes::Sizes;
 pub(crate) use summary::Summary;
 
@@ -27,8 +33,9 @@ pub(crate) struct Study {
     pub(crate) time_to_live: TimeToLive,
     pub(crate) cliff: Cliff,
     pub(crate) bad_days: BadDays,
+    pub(crate) shards: Shards,
     pub(crate) advice: Advice,
-    /// Invariants that do not hold; empty unless the cache has a bug.
+    /// Invariants that do not hold; empty unless a block has a bug.
     pub(crate) broken: Vec<String>,
 }
 
@@ -44,6 +51,7 @@ impl Study {
         let time_to_live = TimeToLive::measure(requests, sizes.suggested.capacity, progress);
         let cliff = Cliff::measure(requests, progress);
         let bad_days = BadDays::measure(progress, &mut broken);
+        let shards = Shards::measure(progress, &mut broken);
         let advice = Advice::on(&summary, &sizes, &time_to_live, &cliff, &bad_days.stampede);
         progress.finish();
         Self {
@@ -52,6 +60,7 @@ impl Study {
             time_to_live,
             cliff,
             bad_days,
+            shards,
             advice,
             broken,
         }
