@@ -5,6 +5,7 @@ mod bad_days;
 mod expiry;
 mod parallel;
 mod row;
+mod shard_keys;
 mod shards;
 mod sizes;
 mod summary;
@@ -15,9 +16,8 @@ pub(crate) use advice::Advice;
 pub(crate) use bad_days::{BadDays, Outage, Stampede};
 pub(crate) use expiry::{Cliff, TimeToLive};
 pub(crate) use row::Row;
-pub(crate) use shards::{
-    Caches, Celebrity, Crowd, Dates, Grown, Growth, Loss, Shards, heaviest_share,
-};
+pub(crate) use shard_keys::ShardKeys;
+pub(crate) use shards::{Caches, Celebrity, Crowd, Dates, Grown, Growth, Shards, Written};
 pub(crate) use sizes::Sizes;
 pub(crate) use summary::Summary;
 
@@ -33,6 +33,7 @@ pub(crate) struct Study {
     pub(crate) time_to_live: TimeToLive,
     pub(crate) cliff: Cliff,
     pub(crate) bad_days: BadDays,
+    pub(crate) shard_keys: ShardKeys,
     pub(crate) shards: Shards,
     pub(crate) advice: Advice,
     /// Invariants that do not hold; empty unless a block has a bug.
@@ -50,6 +51,8 @@ impl Study {
         let sizes = Sizes::measure(requests, &belady, &lru, progress, &mut broken);
         let time_to_live = TimeToLive::measure(requests, sizes.suggested.capacity, progress);
         let cliff = Cliff::measure(requests, progress);
+        progress.stage("these requests over shards", 1);
+        let shard_keys = ShardKeys::of(requests);
         let bad_days = BadDays::measure(progress, &mut broken);
         let shards = Shards::measure(progress, &mut broken);
         let advice = Advice::on(&summary, &sizes, &time_to_live, &cliff, &bad_days.stampede);
@@ -60,6 +63,7 @@ impl Study {
             time_to_live,
             cliff,
             bad_days,
+            shard_keys,
             shards,
             advice,
             broken,

@@ -15,10 +15,10 @@ mod watch;
 
 pub(crate) use caches::Caches;
 pub(crate) use celebrity::{Celebrity, Crowd};
-pub(crate) use dates::Dates;
+pub(crate) use dates::{Dates, Written};
 pub(crate) use growth::{Grown, Growth};
-pub(crate) use loss::Loss;
-pub(crate) use watch::heaviest_share;
+use loss::Loss;
+pub(super) use watch::heaviest_share;
 
 use super::SEED;
 use super::row::Row;
@@ -188,6 +188,13 @@ impl Shards {
                 counted: P99,
                 without: wait(plain.p99),
                 with: wait(bounded.p99),
+                means: "route_bounded",
+            },
+            Row {
+                day: again(),
+                counted: "requests not answered",
+                without: percent(plain.error_rate()),
+                with: percent(bounded.error_rate()),
                 means: "route_bounded",
             },
             Row {
