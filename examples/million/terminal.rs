@@ -255,6 +255,18 @@ fn shards(text: &mut String, study: &Study) {
     );
     heading(text, "A celebrity");
     rows(text, &shards.celebrity_rows());
+    let caches = &shards.caches;
+    line(
+        text,
+        &wrap(
+            &format!(
+                "the price of bounded caches: {} queries to the store instead of {}",
+                count(caches.bounded.queries),
+                count(caches.plain.queries)
+            ),
+            "  ",
+        ),
+    );
     let celebrity = &shards.celebrity;
     if let Some((requests, parts)) = celebrity.copied.found {
         let found = format!(

@@ -6,7 +6,9 @@ use super::html::{all, escape, table};
 use super::page::rows;
 use super::timeline::{Timeline, timeline};
 use crate::show::{count, minutes, name, percent, wait};
-use crate::study::{Caches, Celebrity, Crowd, Dates, Grown, Growth, ShardKeys, Shards, Written};
+use crate::study::{
+    Caches, Celebrity, Crowd, Dates, Grown, Growth, Loss, ShardKeys, Shards, Written,
+};
 use crate::terminal::shard_key_rows;
 
 /// How even the requests' own keys would be.
@@ -43,42 +45,81 @@ pub(super) fn shard_keys(keys: &ShardKeys) -> String {
 
 /// Growing, dates and losses.
 pub(super) fn sharding(shards: &Shards) -> String {
-    let Growth { modulo, balanced } = &shards.growth;
+    [
+        growth(&shards.growth),
+        by_date(&shards.dates),
+        losses(shards),
+    ]
+    .concat()
+}
+
+fn growth(growth: &Growth) -> String {
+    let Growth { modulo, balanced } = growth;
+    let busy = |grown: &Grown| {
+        let used = percent(grown.utilisation);
+        format!("{used} of the busiest shard, p99 {}", wait(grown.p99))
+    };
     format!(
         "<section>\n<h2>From four shards to five</h2>\n\
          <p>{} users’ rows, {} requests a second, {:.0}&nbsp;% of them reads. Placed by hash modulo the number of shards, \
-         {} of the rows change their shard; balanced, {}, and {} must. \
-         Blue rows stay, red rows are copied: {} against {} at {} a second.</p>\n\
-         <figure>{}</figure>\n\
-         <p>Here the table is swapped first and the rows follow, so a row is missed until its copy arrives: \
-         {} reads and {} writes under modulo, {} and {} balanced. The router says what to move; moving rows without a \
-         gap is up to the caller.</p>\n\
-         <figure>{}</figure>\n</section>\n\
-         <section>\n<h2>Shards by date</h2>\n\
-         <p>A year to a shard, {} orders a second, all of today, and a shard can write 2&nbsp;000: the newest has all of \
-         them and cannot take {}. A split of the newest range moves all writes to the shard that is new ({}), and does not \
-         spread them. By a hash of the order’s number the busiest has {}; a report on a month then asks every \
-         shard.</p>\n<figure>{}</figure>\n{}</section>\n",
+         {} of the rows change their shard; balanced, {}, and {} must. Copied at {} rows a second that is {} of work \
+         against {}.</p>\n{}\
+         <p>Here the table is swapped first and the rows follow, so a row is missed until its copy arrives: {} reads and {} \
+         writes under modulo, {} and {} balanced. The router says what to move; moving rows without that gap is left to \
+         the caller. Requests and copies together use, under modulo, {}; balanced, {}: all copies arrive at the new shard.</p>\n\
+         {}</section>\n",
         count(Growth::USERS),
         count(Growth::REQUESTS_A_SECOND),
         Growth::READS * 100.0,
         percent(modulo.moved_share()),
         percent(balanced.moved_share()),
         percent(balanced.least),
+        count(Growth::ROWS_A_SECOND),
         minutes(modulo.copying),
         minutes(balanced.copying),
-        count(Growth::ROWS_A_SECOND),
-        moves(&shards.growth),
+        figure(
+            "Rows of each shard of five: blue ones stayed, red ones were copied",
+            &moves(growth)
+        ),
         count(modulo.lost_reads),
         count(modulo.lost_writes),
         count(balanced.lost_reads),
         count(balanced.lost_writes),
-        misses(&shards.growth),
+        busy(modulo),
+        busy(balanced),
+        figure(
+            "Share of the requests that do not find their row",
+            &misses(growth)
+        ),
+    )
+}
+
+fn by_date(dates: &Dates) -> String {
+    format!(
+        "<section>\n<h2>Shards by date</h2>\n\
+         <p>A year to a shard, {} orders a second, all of today: the newest shard has all of them and cannot take {}. \
+         A split of the newest range gives {} of the writes to the shard that is new, and spreads nothing. By a hash of the order’s \
+         number the busiest has {}; a report on a month then asks every shard.</p>\n{}</section>\n",
         count(Dates::ORDERS_A_SECOND),
-        percent(shards.dates.ranges.error_rate()),
-        percent(shards.dates.split.busiest()),
-        percent(shards.dates.hashed.busiest()),
-        dates(&shards.dates),
+        percent(dates.ranges.error_rate()),
+        percent(dates.split.busiest()),
+        percent(dates.hashed.busiest()),
+        figure("Writes a second for each shard", &writes(dates)),
+    )
+}
+
+fn losses(shards: &Shards) -> String {
+    let loss = &shards.loss;
+    format!(
+        "<section>\n<h2>Bad days of a sharded database</h2>\n\
+         <p>{} shards in {} zones, and a read for each of {} users. While a shard is down, the busiest survivor \
+         has {:.2} times what it had; while a zone is, {:.2} times. Two copies on distinct nodes may share a zone: \
+         <code>Spread::Require</code> forbids it.</p>\n{}</section>\n",
+        Loss::SHARDS,
+        Loss::ZONES,
+        count(Loss::USERS),
+        loss.shard.more,
+        loss.zone.more,
         table("What placement costs", &rows(&shards.sharding_rows())),
     )
 }
@@ -97,20 +138,33 @@ pub(super) fn celebrity(shards: &Shards) -> String {
          <p>{} shards that can answer {} requests a second each, {} a second in all; after {} seconds, {:.0}&nbsp;% of them \
          are for one key. Its shard melts.{found} Each read then asks one of the copies, and each write all of them; or, \
          where it is written more than read, each write goes to one part.</p>\n\
-         <figure>{}</figure>\n<figure>{}</figure>\n{}\
-         <p class=\"quiet\">A tier of caches need not be told: with <code>route_bounded</code>, a request leaves its cache \
-         for the next one as soon as that has more than {} times its share under way. The price is entries that lie in \
-         several caches.</p>\n</section>\n",
+         {}{}{}\
+         <p>A tier of caches need not be told: with <code>route_bounded</code>, a request leaves its cache for the next one as \
+         soon as that has more than {} times its share under way. The price is entries that lie in several caches: {} \
+         queries to the store during the crowd instead of {}.</p>\n</section>\n",
         Celebrity::SHARDS,
         count(Celebrity::CAPACITY as u64),
         count(Celebrity::REQUESTS_A_SECOND),
         Celebrity::CALM.as_secs(),
         Celebrity::SHARE * 100.0,
-        loads(crowds),
-        waits(crowds),
+        figure(
+            "Requests a second for each shard in the last seconds of the crowd",
+            &loads(crowds)
+        ),
+        figure(
+            "Wait of the slowest 1\u{a0}% in each second",
+            &waits(crowds)
+        ),
         table("What a celebrity costs", &rows(&shards.celebrity_rows())),
         Caches::FACTOR,
+        count(shards.caches.bounded.queries),
+        count(shards.caches.plain.queries),
     )
+}
+
+/// A drawing under the words for what it shows.
+fn figure(caption: &str, drawing: &str) -> String {
+    format!("<figure><figcaption>{caption}</figcaption>{drawing}</figure>\n")
 }
 
 fn moves(growth: &Growth) -> String {
@@ -179,7 +233,7 @@ fn misses(growth: &Growth) -> String {
     )
 }
 
-fn dates(dates: &Dates) -> String {
+fn writes(dates: &Dates) -> String {
     let panel = |title: &str, written: &Written, class| Panel {
         title: title.to_owned(),
         bars: written

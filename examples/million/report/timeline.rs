@@ -5,7 +5,7 @@ use super::chart::{BOTTOM, Curve, Frame, HEIGHT, Scale, axis_title, open};
 /// What happens over time, without and with the means against it.
 #[derive(Debug)]
 pub(super) struct Timeline<'a> {
-    /// Seconds and values; the name says what is seen at the highest point.
+    /// Seconds and values; the name says what is seen where it is highest first.
     pub(super) curves: &'a [Curve],
     /// The top of the scale, and how a value is written beside it.
     pub(super) most: f64,
@@ -17,8 +17,7 @@ pub(super) struct Timeline<'a> {
     pub(super) mark: Option<(f64, &'a str)>,
 }
 
-/// Draws it; each curve is named in the free space to the right of its highest
-/// point.
+/// Draws it; each curve is named to the right of where it is highest first.
 pub(super) fn timeline(timeline: &Timeline<'_>, description: &str) -> String {
     let points = timeline.curves.iter().flat_map(|curve| &curve.points);
     let end = points.map(|point| point.0).fold(1.0, f64::max);
@@ -51,9 +50,9 @@ pub(super) fn timeline(timeline: &Timeline<'_>, description: &str) -> String {
         frame.line(&mut svg, curve);
     }
     for curve in timeline.curves {
-        let highest =
-            |a: &(f64, f64), b: &(f64, f64)| a.1.total_cmp(&b.1).then(b.0.total_cmp(&a.0));
-        let Some(&(second, value)) = curve.points.iter().max_by(|a, b| highest(a, b)) else {
+        let highest = curve.points.iter().map(|point| point.1).fold(0.0, f64::max);
+        let first = curve.points.iter().find(|point| point.1 >= 0.99 * highest);
+        let Some(&(second, value)) = first else {
             continue;
         };
         let (x, y) = (frame.x(second), frame.y(value));

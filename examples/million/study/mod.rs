@@ -17,7 +17,7 @@ pub(crate) use bad_days::{BadDays, Outage, Stampede};
 pub(crate) use expiry::{Cliff, TimeToLive};
 pub(crate) use row::Row;
 pub(crate) use shard_keys::ShardKeys;
-pub(crate) use shards::{Caches, Celebrity, Crowd, Dates, Grown, Growth, Shards, Written};
+pub(crate) use shards::{Caches, Celebrity, Crowd, Dates, Grown, Growth, Loss, Shards, Written};
 pub(crate) use sizes::Sizes;
 pub(crate) use summary::Summary;
 
@@ -55,7 +55,14 @@ impl Study {
         let shard_keys = ShardKeys::of(requests);
         let bad_days = BadDays::measure(progress, &mut broken);
         let shards = Shards::measure(progress, &mut broken);
-        let advice = Advice::on(&summary, &sizes, &time_to_live, &cliff, &bad_days.stampede);
+        let advice = Advice::on(
+            &summary,
+            &sizes,
+            &time_to_live,
+            &cliff,
+            &shard_keys,
+            &bad_days.stampede,
+        );
         progress.finish();
         Self {
             summary,

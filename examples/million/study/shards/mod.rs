@@ -17,7 +17,7 @@ pub(crate) use caches::Caches;
 pub(crate) use celebrity::{Celebrity, Crowd};
 pub(crate) use dates::{Dates, Written};
 pub(crate) use growth::{Grown, Growth};
-use loss::Loss;
+pub(crate) use loss::Loss;
 pub(super) use watch::heaviest_share;
 
 use super::SEED;
@@ -195,13 +195,6 @@ impl Shards {
                 counted: "requests not answered",
                 without: percent(plain.error_rate()),
                 with: percent(bounded.error_rate()),
-                means: "route_bounded",
-            },
-            Row {
-                day: again(),
-                counted: "queries to the store: the price",
-                without: count(plain.queries),
-                with: count(bounded.queries),
                 means: "route_bounded",
             },
         ]
