@@ -275,13 +275,9 @@ fn shards(text: &mut String, study: &Study) {
         );
         line(text, &wrap(&found, "  "));
     }
-    let mut loads = vec![
-        ["shard", "whole", "copied", "split"]
-            .map(String::from)
-            .to_vec(),
-    ];
+    let mut loads = vec![["shard", "whole", "copied"].map(String::from).to_vec()];
     for (at, (shard, _)) in celebrity.whole.loads.iter().enumerate() {
-        let crowds = [&celebrity.whole, &celebrity.copied, &celebrity.split];
+        let crowds = [&celebrity.whole, &celebrity.copied];
         let load = crowds.map(|crowd| count(crowd.loads[at].1 as u64));
         loads.push([shard.clone()].into_iter().chain(load).collect());
     }

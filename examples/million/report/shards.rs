@@ -56,8 +56,8 @@ pub(super) fn sharding(shards: &Shards) -> String {
 fn growth(growth: &Growth) -> String {
     let Growth { modulo, balanced } = growth;
     let busy = |grown: &Grown| {
-        let used = percent(grown.utilisation);
-        format!("{used} of the busiest shard, p99 {}", wait(grown.p99))
+        let (used, p99) = (percent(grown.utilisation), wait(grown.p99));
+        format!("{used} busy (p99 {p99})")
     };
     format!(
         "<section>\n<h2>From four shards to five</h2>\n\
@@ -66,7 +66,7 @@ fn growth(growth: &Growth) -> String {
          against {}.</p>\n{}\
          <p>Here the table is swapped first and the rows follow, so a row is missed until its copy arrives: {} reads and {} \
          writes under modulo, {} and {} balanced. The router says what to move; moving rows without that gap is left to \
-         the caller. Requests and copies together use, under modulo, {}; balanced, {}: all copies arrive at the new shard.</p>\n\
+         the caller. While rows are copied, the busiest shard is {} under modulo, and {} balanced, where all copies arrive at the new one.</p>\n\
          {}</section>\n",
         count(Growth::USERS),
         count(Growth::REQUESTS_A_SECOND),
@@ -263,7 +263,7 @@ fn loads(crowds: &Celebrity) -> String {
             .loads
             .iter()
             .map(|(shard, load)| Bar {
-                name: shard.trim_start_matches("pg-").to_owned(),
+                name: shard.clone(),
                 parts: vec![(*load, "requests a second", class)],
             })
             .collect(),
@@ -272,7 +272,6 @@ fn loads(crowds: &Celebrity) -> String {
         &[
             panel("whole", &crowds.whole, "bad"),
             panel("copied", &crowds.copied, "adaptive"),
-            panel("split", &crowds.split, "adaptive"),
         ],
         Some((
             Celebrity::CAPACITY,
