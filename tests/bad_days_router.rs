@@ -172,7 +172,9 @@ fn celebrity() {
         let topology = of(Policy::Balanced, shards);
         let hot = HotKeys::new();
         let window: Vec<u64> = stream(share, 7).take(2_000).collect();
-        window.iter().for_each(|key| hot.note(key));
+        for key in &window {
+            hot.note(key);
+        }
         let top = &hot.top(1)[0];
         assert_eq!(top.bytes(), STAR.to_le_bytes());
         let seen = (top.count() - top.error()) as f64 / hot.total() as f64;
@@ -206,7 +208,9 @@ fn no_celebrity() {
     let topology = of(Policy::Balanced, 8);
     let hot = HotKeys::new();
     let window: Vec<u64> = stream(0.0, 7).take(2_000).collect();
-    window.iter().for_each(|key| hot.note(key));
+    for key in &window {
+        hot.note(key);
+    }
     let top = &hot.top(1)[0];
     assert!(top.count() - top.error() < 10, "{top:?}");
     assert_eq!(topology.skew_report(&window).parts_for_heaviest(), 1);

@@ -14,8 +14,8 @@ use crate::terminal::shard_key_rows;
 /// How even the requests' own keys would be.
 pub(super) fn shard_keys(keys: &ShardKeys) -> String {
     let mut rows = shard_key_rows(keys);
-    for row in &mut rows {
-        row.iter_mut().for_each(|cell| *cell = escape(cell));
+    for cell in rows.iter_mut().flatten() {
+        *cell = escape(cell);
     }
     let celebrities = keys.keys.iter().flat_map(|key| {
         let of_key = key.celebrities.iter();
@@ -317,7 +317,7 @@ fn waits(crowds: &Celebrity) -> String {
             curves: &curves,
             most: 1.2,
             show: |seconds| format!("{seconds:.1} s"),
-            every: 10,
+            every: 5,
             axis: "seconds",
             mark: Some((Celebrity::CALM.as_secs_f64(), "the crowd comes")),
         },

@@ -68,10 +68,10 @@ impl Celebrity {
     /// What a shard can answer: eight connections of 4 ms a query.
     pub(crate) const CAPACITY: f64 = 2_000.0;
     pub(crate) const SHARE: f64 = 0.25;
-    pub(crate) const CALM: Duration = Duration::from_secs(10);
-    pub(crate) const END: Duration = Duration::from_secs(50);
+    pub(crate) const CALM: Duration = Duration::from_secs(5);
+    pub(crate) const END: Duration = Duration::from_secs(30);
     /// The last seconds of the crowd: whoever was to be helped has been.
-    pub(crate) const SETTLED: Duration = Duration::from_secs(20);
+    pub(crate) const SETTLED: Duration = Duration::from_secs(15);
     /// Requests within which the celebrity must be found.
     pub(crate) const FOUND_WITHIN: u64 = 2 * WINDOW as u64;
 
@@ -154,7 +154,7 @@ fn run(topology: &Topology, kind: Kind, watched: bool) -> Crowd {
     // Where the celebrity lies, its home first.
     let mut homes = vec![topology.route(STAR)];
     let mut star = Star::new(kind, topology);
-    let settled = Celebrity::END - Celebrity::SETTLED;
+    let settled = Celebrity::END.saturating_sub(Celebrity::SETTLED);
     let mut loads = vec![0_u64; topology.node_bound()];
     let (mut calm, mut crowded) = (Waits::default(), Waits::default());
     let mut seconds = vec![Waits::default(); Celebrity::END.as_secs() as usize];
@@ -283,7 +283,9 @@ impl Star {
             }
             (Kind::Written, false) => {
                 self.last += 1;
-                of.iter().for_each(|shard| self.held[shard.index()] += 1);
+                for shard in of {
+                    self.held[shard.index()] += 1;
+                }
                 true
             }
             (Kind::Written, true) => {
@@ -328,9 +330,10 @@ mod tests {
                 assert!(star.answer(&shards[1..], false));
                 assert!(star.answer(&shards, true));
             }
-            // A write that reaches one copy of two, or a read of one part of two.
+            // A write that reaches one copy of two, a read of one part of two.
             let first = star.answer(&shards[..1], true);
-            assert!(!(first && star.answer(&shards[1..], false)), "{kind:?}");
+            let second = star.answer(&shards[1..], false);
+            assert!(!first || !second, "{kind:?}");
         }
     }
 }

@@ -268,12 +268,24 @@ mod tests {
 
     #[test]
     fn moving_more_than_is_needed_is_told() {
-        let mut broken = Vec::new();
-        let run = |policy| run(&policy).unwrap();
-        let growth = Growth {
-            modulo: run(Policy::Modulo),
-            balanced: run(Policy::Modulo),
+        // Each of five shards keeps a quarter of what it had, as under modulo.
+        let rows = |shard| Rows {
+            shard: String::new(),
+            before: if shard < 4 { 250_000 } else { 0 },
+            stayed: if shard < 4 { 50_000 } else { 0 },
+            came: if shard < 4 { 150_000 } else { 200_000 },
         };
+        let modulo = || Grown {
+            shards: (0..5).map(rows).collect(),
+            least: 0.2,
+            lost_reads: 1,
+            ..Grown::nothing()
+        };
+        let growth = Growth {
+            modulo: modulo(),
+            balanced: modulo(),
+        };
+        let mut broken = Vec::new();
         growth.check(&mut broken);
         assert_eq!(broken.len(), 3, "{broken:?}");
     }

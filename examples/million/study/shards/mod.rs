@@ -144,8 +144,6 @@ impl Shards {
             with: show(with),
             means,
         };
-        const COPIES: &str = "HotKeys, spread_over";
-        const PARTS: &str = "the same, in parts";
         vec![
             crowd(
                 format!(
@@ -202,3 +200,5 @@ impl Shards {
 }
 
 const P99: &str = "wait of the slowest 1 %";
+const COPIES: &str = "HotKeys, spread_over";
+const PARTS: &str = "the same, in parts";

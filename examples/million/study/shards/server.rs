@@ -27,15 +27,15 @@ impl Server {
     /// Moments never go back.
     pub(super) fn serve(&mut self, now: Duration, work: Duration) -> Option<Duration> {
         let mut worker = self.free.peek_mut()?;
-        let start = worker.0.max(now);
-        if start - now > PATIENCE {
+        let waited = worker.0.saturating_sub(now);
+        if waited > PATIENCE {
             return None;
         }
         // It sinks to its new place when the borrow ends.
-        *worker = Reverse(start + work);
+        *worker = Reverse(now + waited + work);
         drop(worker);
         self.busy += work;
-        Some(start + work - now)
+        Some(waited + work)
     }
 
     /// The share of its workers' time that was work until now.
