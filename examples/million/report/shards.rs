@@ -104,7 +104,13 @@ fn by_date(dates: &Dates) -> String {
         percent(dates.ranges.error_rate()),
         percent(dates.split.busiest()),
         percent(dates.hashed.busiest()),
-        figure("Writes a second for each shard", &writes(dates)),
+        figure(
+            &format!(
+                "Writes a second for each shard; dashed: the {} it can write",
+                count(Dates::CAPACITY as u64)
+            ),
+            &writes(dates)
+        ),
     )
 }
 
@@ -148,7 +154,10 @@ pub(super) fn celebrity(shards: &Shards) -> String {
         Celebrity::CALM.as_secs(),
         Celebrity::SHARE * 100.0,
         figure(
-            "Requests a second for each shard in the last seconds of the crowd",
+            &format!(
+                "Requests a second for each shard in the last seconds of the crowd; dashed: the {} it can answer",
+                count(Celebrity::CAPACITY as u64)
+            ),
             &loads(crowds)
         ),
         figure(
@@ -251,7 +260,7 @@ fn writes(dates: &Dates) -> String {
             panel("newest year split", &dates.split, "bad"),
             panel("by hash", &dates.hashed, "adaptive"),
         ],
-        Some((2_000.0, "a shard can write 2\u{a0}000 a second")),
+        Some(Dates::CAPACITY),
         "Writes a second for each shard, by year, after a split, and by hash",
     )
 }
@@ -273,10 +282,7 @@ fn loads(crowds: &Celebrity) -> String {
             panel("whole", &crowds.whole, "bad"),
             panel("copied", &crowds.copied, "adaptive"),
         ],
-        Some((
-            Celebrity::CAPACITY,
-            "a shard can answer 2\u{a0}000 a second",
-        )),
+        Some(Celebrity::CAPACITY),
         "Requests a second for each shard with the celebrity on one of them, and spread",
     )
 }

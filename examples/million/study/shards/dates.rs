@@ -47,6 +47,8 @@ impl Written {
 
 impl Dates {
     pub(crate) const ORDERS_A_SECOND: u64 = 3_000;
+    /// What a shard can write: eight connections of 4 ms a write.
+    pub(crate) const CAPACITY: f64 = 2_000.0;
 
     pub(super) fn measure(broken: &mut Vec<String>) -> Self {
         match topologies() {
@@ -146,7 +148,6 @@ fn run(topology: &Topology, key: impl Fn(u64) -> u64) -> Written {
 }
 
 const TODAY: u64 = 20_261_121;
-/// Eight connections of 4 ms a write: 2 000 writes a second.
 const WORKERS: usize = 8;
 const WRITE: Duration = Duration::from_millis(4);
 
