@@ -53,6 +53,7 @@ impl Study {
         let cliff = Cliff::measure(requests, progress);
         progress.stage("these requests over shards", 1);
         let shard_keys = ShardKeys::of(requests);
+        progress.step();
         let bad_days = BadDays::measure(progress, &mut broken);
         let shards = Shards::measure(progress, &mut broken);
         let advice = Advice::on(

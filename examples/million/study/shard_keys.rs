@@ -66,7 +66,10 @@ impl ShardKey {
         let heavy: Vec<_> = report
             .heaviest()
             .iter()
-            .filter(|key| share(key.count() - key.error()) >= too_heavy)
+            .filter(|key| {
+                let sure = key.count() - key.error();
+                sure >= LEAST && share(sure) >= too_heavy
+            })
             .collect();
         // Where each celebrity lies, and how often it was asked for.
         let mut spread_over: Vec<Option<(Vec<NodeId>, usize)>> = vec![None; names.len()];
@@ -103,6 +106,9 @@ impl ShardKey {
         }
     }
 }
+
+/// Who was asked for less often is no celebrity, whatever the share: it is chance.
+const LEAST: u64 = 100;
 
 #[cfg(test)]
 mod tests {
