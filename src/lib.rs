@@ -34,7 +34,7 @@
 //! |---|---|---|
 //! | `bloom` | yes | [`bloom`], [`hash`] |
 //! | `cache` | yes | [`cache`], [`hash`], [`task`] |
-//! | `router` | no | `router`, [`hash`] |
+//! | `router` | yes | [`router`], [`hash`] |
 //! | `singleflight` | yes | [`singleflight`], [`hash`], [`task`] |
 //!
 //! Without any feature there are [`time`] and [`rng`].

@@ -1,4 +1,5 @@
-//! From one server to a million users: what a cache does for *your* traffic.
+//! From one server to a million users: what a cache does for *your* traffic, and
+//! what happens when one database is no longer enough.
 //!
 //! ```text
 //! cargo run --release --example million                     # a made-up day
@@ -9,8 +10,10 @@
 //! many it answers at which size, with which policy, and how far that is from
 //! the best possible; what a time-to-live costs; and what happens when
 //! everything expires at once, or everybody wants the same key, with and
-//! without the means against it. Prints tables and writes one page with
-//! curves. Ends with status 1 if the cache breaks an invariant on the way.
+//! without the means against it. Then the real [`tenfold::router`]: a million users on
+//! four shards become five, a shard dies, and a celebrity has a quarter of all
+//! requests. Prints tables and writes one page with curves. Ends with status 1
+//! if a block breaks an invariant on the way.
 
 mod input;
 mod model;
@@ -66,7 +69,7 @@ fn run(options: &Options) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "the cache broke its word:\n  {}",
+        "a block broke its word:\n  {}",
         study.broken.join("\n  ")
     ))
 }

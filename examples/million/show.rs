@@ -46,6 +46,20 @@ pub(crate) fn span(seconds: u64) -> String {
     }
 }
 
+/// How long callers waited.
+pub(crate) fn wait(wait: Duration) -> String {
+    if wait < Duration::from_secs(1) {
+        format!("{}\u{a0}ms", wait.as_millis())
+    } else {
+        format!("{:.1}\u{a0}s", wait.as_secs_f64())
+    }
+}
+
+/// How long work took that takes minutes.
+pub(crate) fn minutes(work: Duration) -> String {
+    format!("{:.1}\u{a0}minutes", work.as_secs_f64() / 60.0)
+}
+
 pub(crate) fn bytes(bytes: f64) -> String {
     let (mut size, mut unit) = (bytes, "B");
     for larger in ["kB", "MB", "GB", "TB", "PB"] {
@@ -98,6 +112,9 @@ mod tests {
         assert_eq!(plain(bytes(5_240_000.0)), "5.2 MB");
         assert_eq!(plain(duration(Duration::from_secs(60))), "1 minute");
         assert_eq!(plain(duration(Duration::from_secs(21_600))), "6 hours");
+        assert_eq!(plain(wait(Duration::from_micros(50_900))), "50 ms");
+        assert_eq!(plain(wait(Duration::from_millis(1_040))), "1.0 s");
+        assert_eq!(plain(minutes(Duration::from_secs(99))), "1.6 minutes");
         assert_eq!(plain(percent(0.0005)), "0.05 %");
         assert_eq!(plain(span(86_399)), "24.0 hours");
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::show::{bytes, count, duration, name, percent, span};
-use crate::study::{POLICIES, Sizes, Study, Summary};
+use crate::study::{Growth, POLICIES, Row, ShardKeys, Sizes, Study, Summary};
 
 /// All tables, one after the other.
 pub(crate) fn tables(study: &Study) -> String {
@@ -13,7 +13,9 @@ pub(crate) fn tables(study: &Study) -> String {
     origin(&mut text, study);
     savings(&mut text, &study.sizes, &study.summary);
     time_to_live(&mut text, study);
+    shard_keys(&mut text, &study.shard_keys);
     disasters(&mut text, study);
+    shards(&mut text, study);
     heading(&mut text, "What to do");
     line(&mut text, &wrap(&study.advice.headline, "  "));
     for point in &study.advice.points {
@@ -185,14 +187,112 @@ fn disasters(text: &mut String, study: &Study) {
         text,
         "  made up, in virtual time, without and with the means against it:",
     );
-    for row in study.bad_days.rows() {
+    rows(text, &study.bad_days.rows());
+}
+
+fn shard_keys(text: &mut String, shard_keys: &ShardKeys) {
+    heading(
+        text,
+        &format!("These requests over {} shards", ShardKeys::SHARDS),
+    );
+    table(text, &shard_key_rows(shard_keys));
+    for key in &shard_keys.keys {
+        for (name_of_it, share) in &key.celebrities {
+            let celebrity = format!("{} {}", percent(*share), name(name_of_it));
+            line(text, &format!("  celebrity {}: {celebrity}", key.name));
+        }
+    }
+}
+
+/// How even each shard key is, for the terminal and the page.
+pub(crate) fn shard_key_rows(shard_keys: &ShardKeys) -> Vec<Vec<String>> {
+    let head = [
+        "by",
+        "different",
+        "heaviest key",
+        "fullest shard",
+        "celebrities",
+        "each spread over",
+        "fullest then",
+    ];
+    let mut rows = vec![head.map(String::from).to_vec()];
+    for key in &shard_keys.keys {
+        let none = key.celebrities.is_empty();
+        let unless = |text: String| if none { "–".into() } else { text };
+        rows.push(vec![
+            key.name.to_owned(),
+            count(key.distinct as u64),
+            percent(key.heaviest),
+            format!("{:.2} × mean", key.max_over_mean),
+            count(key.celebrities.len() as u64),
+            unless(format!("{} shards", key.parts)),
+            unless(format!("{:.2} × mean", key.spread)),
+        ]);
+    }
+    rows
+}
+
+fn shards(text: &mut String, study: &Study) {
+    let shards = &study.shards;
+    heading(text, "Shards");
+    line(
+        text,
+        "  made up, in virtual time, as it is often done and with the router's means:",
+    );
+    rows(text, &shards.sharding_rows());
+    let newest = shards.dates.split.busiest();
+    line(
+        text,
+        &wrap(
+            &format!(
+                "rows are copied at {} a second after the table was swapped; splitting the newest \
+                 range moves all writes to the new shard: it has {} of them",
+                count(Growth::ROWS_A_SECOND),
+                percent(newest)
+            ),
+            "  ",
+        ),
+    );
+    heading(text, "A celebrity");
+    rows(text, &shards.celebrity_rows());
+    let caches = &shards.caches;
+    line(
+        text,
+        &wrap(
+            &format!(
+                "the price of bounded caches: {} queries to the store instead of {}",
+                count(caches.bounded.queries),
+                count(caches.plain.queries)
+            ),
+            "  ",
+        ),
+    );
+    let celebrity = &shards.celebrity;
+    if let Some((requests, parts)) = celebrity.copied.found {
+        let found = format!(
+            "found after {} requests of the crowd, spread over {parts} shards; requests a second for each:",
+            count(requests)
+        );
+        line(text, &wrap(&found, "  "));
+    }
+    let mut loads = vec![["shard", "whole", "copied"].map(String::from).to_vec()];
+    for (at, (shard, _)) in celebrity.whole.loads.iter().enumerate() {
+        let crowds = [&celebrity.whole, &celebrity.copied];
+        let load = crowds.map(|crowd| count(crowd.loads[at].1 as u64));
+        loads.push([shard.clone()].into_iter().chain(load).collect());
+    }
+    table(text, &loads);
+}
+
+fn rows(text: &mut String, rows: &[Row]) {
+    for row in rows {
         if !row.day.is_empty() {
             line(text, &format!("  {}", row.day));
         }
         line(
             text,
             &format!(
-                "  {:>12} -> {:<9} {} (by {})",
+                "  {:>12} -> {:<11} {} (by {})",
                 row.without, row.with, row.counted, row.means
             ),
         );

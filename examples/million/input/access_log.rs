@@ -71,6 +71,9 @@ impl Log {
             Ok(request) if matches!(request.method, b"GET" | b"HEAD") => {
                 self.collector
                     .push(request.url, Some(request.second), request.bytes);
+                if let Some(host) = request.host {
+                    self.collector.push_host(host);
+                }
             }
             Ok(_) => self.uncacheable += 1,
             // Comments, as the W3C format has them, are no damage.
@@ -143,6 +146,7 @@ pub(super) fn is_log(line: &[u8]) -> bool {
 /// What is used of a line.
 #[derive(Debug, PartialEq)]
 struct Request<'a> {
+    host: Option<&'a [u8]>,
     method: &'a [u8],
     url: &'a [u8],
     second: u64,
@@ -171,7 +175,9 @@ fn parse_common(line: &[u8]) -> Result<Request<'_>, &'static str> {
         Some(word) => digits(word).ok_or("expected a number of bytes or `-` after the status")?,
         None => return Err("the line ends before the number of bytes"),
     };
+    let host = line.split(|&byte| byte == b' ').next();
     Ok(Request {
+        host: host.filter(|host| !host.is_empty()),
         method,
         url,
         second,
@@ -208,6 +214,7 @@ fn end_of_quote(text: &[u8]) -> Option<usize> {
 /// Which tab-separated column holds what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Columns {
+    host: Option<usize>,
     method: Option<usize>,
     url: usize,
     time: usize,
@@ -221,6 +228,7 @@ impl Columns {
     /// `host logname time method url response bytes referer useragent`: what a
     /// file without header is taken to have.
     const USUAL: Self = Self {
+        host: Some(0),
         method: Some(3),
         url: 4,
         time: 2,
@@ -235,6 +243,7 @@ impl Columns {
                 .position(|column| column.trim_ascii().eq_ignore_ascii_case(name))
         };
         Some(Self {
+            host: place(b"host"),
             method: place(b"method"),
             url: place(b"url")?,
             time: place(b"time")?,
@@ -264,7 +273,9 @@ impl Columns {
                 .ok_or("expected a method like GET")?,
         };
         let bytes = self.bytes.and_then(column).and_then(digits).unwrap_or(0);
+        let host = self.host.and_then(column);
         Ok(Request {
+            host: host.filter(|host| !host.is_empty()),
             method,
             url,
             second,
@@ -326,6 +337,23 @@ mod tests {
         let requests = read_all(usual).unwrap();
         assert_eq!(names(&requests), ["/images/x.gif"]);
         assert_eq!(requests.mean_bytes, Some(1713.0));
+    }
+
+    #[test]
+    fn hosts_are_known_if_every_request_has_one() {
+        let hosts = |text: &str| {
+            let hosts = read_all(text).unwrap().hosts?;
+            let names = hosts.names.iter().map(|name| String::from_utf8_lossy(name));
+            Some((names.collect::<Vec<_>>().join(" "), hosts.requests))
+        };
+        let both = hosts(&format!("{COMMON}\n{COMBINED}\n{COMMON}\n"));
+        let expected = "in24.inetnebr.com 127.0.0.1".to_owned();
+        assert_eq!(both, Some((expected, vec![0, 1, 0])));
+        let header = "url\ttime\thost";
+        let one = hosts(&format!("{header}\n/a\t5\tme\n"));
+        assert_eq!(one, Some(("me".to_owned(), vec![0])));
+        assert_eq!(hosts(&format!("{header}\n/a\t5\tme\n/a\t6\t\n")), None);
+        assert_eq!(hosts("url\ttime\n/a\t5\n"), None);
     }
 
     #[test]

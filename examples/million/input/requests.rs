@@ -1,6 +1,5 @@
-use std::collections::HashMap;
-
 use super::Skipped;
+use super::names::Names;
 use crate::show::count;
 
 /// A sequence of requests, ready to be replayed.
@@ -17,6 +16,8 @@ pub(crate) struct Requests {
     pub(crate) seconds: Option<Vec<u64>>,
     /// The mean size of an answer, one per key, if the source has sizes.
     pub(crate) mean_bytes: Option<f64>,
+    /// Who asked, if the source says so of every request.
+    pub(crate) hosts: Option<Hosts>,
     /// What was not understood.
     pub(crate) skipped: Skipped,
     /// What the reader should know about how the requests were read.
@@ -35,12 +36,23 @@ impl Requests {
     }
 }
 
+/// Who made the requests.
+#[derive(Debug)]
+pub(crate) struct Hosts {
+    /// The host of each request, in the order of the source.
+    pub(crate) requests: Vec<u32>,
+    /// What host number `h` is called.
+    pub(crate) names: Vec<Box<[u8]>>,
+}
+
 /// Gathers requests and gives their keys numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Collector {
-    numbers: HashMap<Box<[u8]>, u32>,
+    names: Names,
     keys: Vec<u32>,
-    names: Vec<Box<[u8]>>,
+    hosts: Names,
+    /// One for each request, or fewer if some have none.
+    asked_by: Vec<u32>,
     seconds: Vec<u64>,
     /// The largest answer seen, by key: a `304 Not Modified` has no body, and
     /// would make the object look smaller than it is.
@@ -54,30 +66,36 @@ impl Collector {
 
     /// Adds a request for `name`. Either all requests have a time or none.
     pub(crate) fn push(&mut self, name: &[u8], second: Option<u64>, bytes: u64) {
-        let number = if let Some(&number) = self.numbers.get(name) {
-            number
-        } else {
-            // The number of requests is limited far below 2^32.
-            let number = self.names.len() as u32;
-            self.numbers.insert(name.into(), number);
-            self.names.push(name.into());
+        let number = self.names.number(name);
+        if number as usize == self.bytes.len() {
             self.bytes.push(0);
-            number
-        };
+        }
         let largest = &mut self.bytes[number as usize];
         *largest = bytes.max(*largest);
         self.keys.push(number);
         self.seconds.extend(second);
     }
 
+    /// Says who made the request that was added last.
+    pub(crate) fn push_host(&mut self, host: &[u8]) {
+        self.asked_by.push(self.hosts.number(host));
+    }
+
     pub(crate) fn finish(self, skipped: Skipped, mut notes: Vec<String>) -> Requests {
         let Self {
+            names,
             mut keys,
-            mut names,
+            hosts,
+            asked_by,
             mut seconds,
             bytes,
-            ..
         } = self;
+        let mut names = names.into_names();
+        let hosts = Some(Hosts {
+            requests: asked_by,
+            names: hosts.into_names(),
+        })
+        .filter(|hosts| !keys.is_empty() && hosts.requests.len() == keys.len());
         // Sums in floating point: no size a log can claim overflows it.
         let total: f64 = bytes.iter().map(|&bytes| bytes as f64).sum();
         let mean_bytes = (total > 0.0).then(|| total / bytes.len() as f64);
@@ -99,6 +117,7 @@ impl Collector {
             names,
             seconds: timed.then_some(seconds),
             mean_bytes,
+            hosts,
             skipped,
             notes,
         }

@@ -188,13 +188,13 @@ pub(super) fn loads(without: &Curve, with: &Curve, cliff: f64, description: &str
 
 /// From data to places in the drawing.
 #[derive(Debug)]
-struct Frame {
-    x: Scale,
-    y: Scale,
+pub(super) struct Frame {
+    pub(super) x: Scale,
+    pub(super) y: Scale,
 }
 
 #[derive(Debug)]
-enum Scale {
+pub(super) enum Scale {
     Linear(f64, f64),
     Log(f64, f64),
 }
@@ -215,15 +215,15 @@ impl Scale {
 }
 
 impl Frame {
-    fn x(&self, value: f64) -> f64 {
+    pub(super) fn x(&self, value: f64) -> f64 {
         LEFT + (RIGHT - LEFT) * self.x.part(value)
     }
 
-    fn y(&self, value: f64) -> f64 {
+    pub(super) fn y(&self, value: f64) -> f64 {
         BOTTOM - (BOTTOM - TOP) * self.y.part(value)
     }
 
-    fn line(&self, svg: &mut String, curve: &Curve) {
+    pub(super) fn line(&self, svg: &mut String, curve: &Curve) {
         let _ = write!(svg, "<polyline class=\"{}\" points=\"", curve.class);
         for &(x, y) in &curve.points {
             let _ = write!(svg, "{:.1},{:.1} ", self.x(x), self.y(y));
@@ -231,7 +231,7 @@ impl Frame {
         svg.push_str("\"/>\n");
     }
 
-    fn x_tick(&self, svg: &mut String, value: f64, label: &str) {
+    pub(super) fn x_tick(&self, svg: &mut String, value: f64, label: &str) {
         let x = self.x(value);
         let _ = writeln!(
             svg,
@@ -242,7 +242,7 @@ impl Frame {
         );
     }
 
-    fn y_tick(&self, svg: &mut String, value: f64, label: &str) {
+    pub(super) fn y_tick(&self, svg: &mut String, value: f64, label: &str) {
         let y = self.y(value);
         let _ = writeln!(
             svg,
@@ -254,11 +254,11 @@ impl Frame {
     }
 }
 
-fn open(height: f64, description: &str) -> String {
+pub(super) fn open(height: f64, description: &str) -> String {
     format!("<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{description}\">\n")
 }
 
-fn axis_title(svg: &mut String, title: &str) {
+pub(super) fn axis_title(svg: &mut String, title: &str) {
     let middle = f64::midpoint(LEFT, RIGHT);
     let _ = writeln!(
         svg,
@@ -296,7 +296,7 @@ fn log_ticks(least: f64, most: f64) -> Vec<f64> {
 }
 
 /// The next number of the kind 4, 8, 20, 40, 80: four even ticks fit below it.
-fn round_up(number: f64) -> f64 {
+pub(super) fn round_up(number: f64) -> f64 {
     let mut unit = 4.0;
     loop {
         for step in [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0] {
@@ -308,12 +308,12 @@ fn round_up(number: f64) -> f64 {
     }
 }
 
-const WIDTH: f64 = 760.0;
-const HEIGHT: f64 = 430.0;
-const LEFT: f64 = 56.0;
-const RIGHT: f64 = 736.0;
-const TOP: f64 = 30.0;
-const BOTTOM: f64 = 376.0;
+pub(super) const WIDTH: f64 = 760.0;
+pub(super) const HEIGHT: f64 = 430.0;
+pub(super) const LEFT: f64 = 56.0;
+pub(super) const RIGHT: f64 = 736.0;
+pub(super) const TOP: f64 = 30.0;
+pub(super) const BOTTOM: f64 = 376.0;
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,11 @@
 //! The results as one self-contained page: no scripts, no fonts, nothing to
 //! fetch, so that it can be mailed and opened years later.
 
+mod bars;
 mod chart;
 mod html;
 mod page;
+mod shards;
+mod timeline;
 
 pub(crate) use page::page;

@@ -1,7 +1,8 @@
 use super::chart::{self, Curve};
 use super::html::{all, escape, table};
+use super::shards;
 use crate::show::{count, duration, name, percent};
-use crate::study::{BadDays, Cliff, Outage, POLICIES, Sizes, Study, Summary, TimeToLive};
+use crate::study::{BadDays, Cliff, Outage, POLICIES, Row, Sizes, Study, Summary, TimeToLive};
 use crate::terminal::facts;
 
 /// The whole page.
@@ -16,7 +17,10 @@ pub(crate) fn page(study: &Study) -> String {
         savings(&study.sizes, &study.summary),
         time_to_live(&study.time_to_live, &study.summary),
         cliff(&study.cliff),
+        shards::shard_keys(&study.shard_keys),
         bad_days(&study.bad_days),
+        shards::sharding(&study.shards),
+        shards::celebrity(&study.shards),
         checks(study),
     ];
     format!(
@@ -232,15 +236,16 @@ fn cliff(cliff: &Cliff) -> String {
     )
 }
 
-fn bad_days(days: &BadDays) -> String {
-    let mut rows = vec![["bad day", "without", "with"].map(String::from).to_vec()];
-    for row in days.rows() {
+/// Rows of a table that shows what is counted without and with a means.
+pub(super) fn rows(rows: &[Row]) -> Vec<Vec<String>> {
+    let mut cells = vec![["bad day", "without", "with"].map(String::from).to_vec()];
+    for row in rows {
         let day = if row.day.is_empty() {
             String::new()
         } else {
             format!("{}<br>", escape(&row.day))
         };
-        rows.push(vec![
+        cells.push(vec![
             format!(
                 "{day}<span class=\"quiet\">{} · <code>{}</code></span>",
                 row.counted, row.means
@@ -249,13 +254,17 @@ fn bad_days(days: &BadDays) -> String {
             format!("<strong>{}</strong>", row.with),
         ]);
     }
+    cells
+}
+
+fn bad_days(days: &BadDays) -> String {
     format!(
         "<section>\n<h2>Four bad days, without and with</h2>\n\
          <p>Made up, in virtual time, with the real blocks. Where the store is slow or dead: {} requests a second for 500 \
          keys that live {}. “Without” is a cache with a time-to-live whose loads are shared.</p>\n{}</section>\n",
         Outage::REQUESTS_A_SECOND,
         duration(Outage::TIME_TO_LIVE),
-        table("What each bad day costs", &rows),
+        table("What each bad day costs", &rows(&days.rows())),
     )
 }
 
@@ -265,14 +274,17 @@ fn checks(study: &Study) -> String {
                 equal their naive models at every size; a cache of everything misses only first requests; \
                 one load for all callers of get_with; no second with more expiries than chance allows; \
                 no more queries for absent keys than the negative time-to-live and the filter let through; no error \
-                from a warm cache while its store is down.</p></footer>\n"
+                from a warm cache while its store is down; a fifth shard takes a fifth of the rows, the planned ones, \
+                and old shards exchange none; with copies in distinct zones no read is lost with a shard or a zone; a celebrity \
+                is found within two windows of requests, nobody else is taken for one, and spread, no shard has more than 1.3 times the mean; \
+                every read of it sees all that was written; no cache has more under way than its bound.</p></footer>\n"
             .into();
     }
     let broken = all(&study.broken, |broken| {
         format!("<li>{}</li>\n", escape(broken))
     });
     format!(
-        "<footer class=\"broken\"><h2>The cache broke its word</h2><ul>\n{broken}</ul></footer>\n"
+        "<footer class=\"broken\"><h2>A block broke its word</h2><ul>\n{broken}</ul></footer>\n"
     )
 }
 

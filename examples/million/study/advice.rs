@@ -1,5 +1,5 @@
 use super::sizes::NEARLY_ALL;
-use super::{Cliff, POLICIES, Sizes, Stampede, Summary, TimeToLive};
+use super::{Cliff, POLICIES, ShardKeys, Sizes, Stampede, Summary, TimeToLive};
 use crate::show::{bytes, count, duration, percent};
 
 /// What to do, in the numbers of the requests.
@@ -15,6 +15,7 @@ impl Advice {
         sizes: &Sizes,
         time_to_live: &TimeToLive,
         cliff: &Cliff,
+        shard_keys: &ShardKeys,
         stampede: &Stampede,
     ) -> Self {
         let mut points = Vec::new();
@@ -30,6 +31,7 @@ impl Advice {
             loads(stampede.coalesced),
             loads(stampede.plain),
         ));
+        points.extend(shards(shard_keys));
         Self {
             headline: headline(summary, sizes),
             points,
@@ -165,6 +167,34 @@ fn jitter(cliff: &Cliff) -> Option<String> {
         count(u64::from(without)),
         count(u64::from(with)),
         count(cliff.rate),
+    ))
+}
+
+/// What to do about celebrities, if there are any and it helps.
+fn shards(shard_keys: &ShardKeys) -> Option<String> {
+    let (key, others) = shard_keys.keys.split_first()?;
+    if key.celebrities.is_empty() || key.spread >= key.max_over_mean {
+        return None;
+    }
+    let better = others.iter().find(|other| other.max_over_mean < key.spread);
+    let better = better.map_or(String::new(), |other| {
+        format!(
+            " By {} it has {:.2} times without that.",
+            other.name, other.max_over_mean
+        )
+    });
+    let keys = match key.celebrities.len() {
+        1 => "the one celebrity".to_owned(),
+        several => format!("each of the {several} celebrities"),
+    };
+    Some(format!(
+        "Sharded by {}, the fullest of {} shards has {:.2} times the mean: copy or split {keys} over {} shards, and it \
+         has {:.2} times.{better}",
+        key.name,
+        ShardKeys::SHARDS,
+        key.max_over_mean,
+        key.parts,
+        key.spread,
     ))
 }
 

@@ -1,9 +1,12 @@
-//! What is found out about the requests, with the real cache.
+//! What is found out about the requests, with the real cache and the real router.
 
 mod advice;
 mod bad_days;
 mod expiry;
 mod parallel;
+mod row;
+mod shard_keys;
+mod shards;
 mod sizes;
 mod summary;
 
@@ -12,6 +15,9 @@ use tenfold::cache::Policy;
 pub(crate) use advice::Advice;
 pub(crate) use bad_days::{BadDays, Outage, Stampede};
 pub(crate) use expiry::{Cliff, TimeToLive};
+pub(crate) use row::Row;
+pub(crate) use shard_keys::ShardKeys;
+pub(crate) use shards::{Caches, Celebrity, Crowd, Dates, Grown, Growth, Loss, Shards, Written};
 pub(crate) use sizes::Sizes;
 pub(crate) use summary::Summary;
 
@@ -27,8 +33,10 @@ pub(crate) struct Study {
     pub(crate) time_to_live: TimeToLive,
     pub(crate) cliff: Cliff,
     pub(crate) bad_days: BadDays,
+    pub(crate) shard_keys: ShardKeys,
+    pub(crate) shards: Shards,
     pub(crate) advice: Advice,
-    /// Invariants that do not hold; empty unless the cache has a bug.
+    /// Invariants that do not hold; empty unless a block has a bug.
     pub(crate) broken: Vec<String>,
 }
 
@@ -43,8 +51,19 @@ impl Study {
         let sizes = Sizes::measure(requests, &belady, &lru, progress, &mut broken);
         let time_to_live = TimeToLive::measure(requests, sizes.suggested.capacity, progress);
         let cliff = Cliff::measure(requests, progress);
+        progress.stage("these requests over shards", 1);
+        let shard_keys = ShardKeys::of(requests);
+        progress.step();
         let bad_days = BadDays::measure(progress, &mut broken);
-        let advice = Advice::on(&summary, &sizes, &time_to_live, &cliff, &bad_days.stampede);
+        let shards = Shards::measure(progress, &mut broken);
+        let advice = Advice::on(
+            &summary,
+            &sizes,
+            &time_to_live,
+            &cliff,
+            &shard_keys,
+            &bad_days.stampede,
+        );
         progress.finish();
         Self {
             summary,
@@ -52,6 +71,8 @@ impl Study {
             time_to_live,
             cliff,
             bad_days,
+            shard_keys,
+            shards,
             advice,
             broken,
         }

@@ -12,11 +12,10 @@ pub(crate) use outage::{Outage, Spell};
 pub(crate) use penetration::Penetration;
 pub(crate) use stampede::Stampede;
 
-use std::time::Duration;
-
 use super::SEED;
+use super::row::Row;
 use crate::progress::Progress;
-use crate::show::{count, duration, percent};
+use crate::show::{count, duration, percent, wait};
 
 /// All of them.
 #[derive(Debug)]
@@ -25,17 +24,6 @@ pub(crate) struct BadDays {
     pub(crate) avalanche: Avalanche,
     pub(crate) penetration: Penetration,
     pub(crate) outage: Outage,
-}
-
-/// One bad day as people read it.
-#[derive(Debug)]
-pub(crate) struct Row {
-    pub(crate) day: String,
-    pub(crate) counted: &'static str,
-    pub(crate) without: String,
-    pub(crate) with: String,
-    /// The call that makes the difference.
-    pub(crate) means: &'static str,
 }
 
 impl BadDays {
@@ -149,13 +137,5 @@ impl Outage {
                 "throttle",
             ),
         ]
-    }
-}
-
-fn wait(wait: Duration) -> String {
-    if wait < Duration::from_secs(1) {
-        format!("{}\u{a0}ms", wait.as_millis())
-    } else {
-        format!("{:.1}\u{a0}s", wait.as_secs_f64())
     }
 }
