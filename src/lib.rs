@@ -34,7 +34,7 @@
 //! |---|---|---|
 //! | `bloom` | yes | [`bloom`], [`hash`] |
 //! | `cache` | yes | [`cache`], [`hash`], [`task`] |
-//! | `router` | no | `router`, [`hash`] |
+//! | `router` | no | `router`, [`hash`], [`task`] |
 //! | `singleflight` | yes | [`singleflight`], [`hash`], [`task`] |
 //!
 //! Without any feature there are [`time`] and [`rng`].
@@ -60,7 +60,7 @@ pub mod singleflight;
 mod stats;
 #[cfg(any(feature = "cache", feature = "router", feature = "singleflight"))]
 mod sync;
-#[cfg(any(feature = "cache", feature = "singleflight"))]
+#[cfg(any(feature = "cache", feature = "router", feature = "singleflight"))]
 pub mod task;
 pub mod time;
 

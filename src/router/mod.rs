@@ -135,6 +135,7 @@ mod route;
     reason = "the block's main type has its name"
 )]
 mod router;
+pub mod scatter;
 mod skew;
 mod top_keys;
 mod topology;
