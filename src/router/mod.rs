@@ -137,6 +137,7 @@ mod route;
 mod router;
 pub mod scatter;
 mod skew;
+pub mod timeline;
 mod top_keys;
 mod topology;
 

@@ -91,7 +91,7 @@ impl<F: Future> Calls<F> {
 impl<F> Calls<F> {
     /// Drops a call, whatever it has come to; whether it was running.
     pub(super) fn cancel(&mut self, number: usize) -> bool {
-        let Some(call) = self.slots[number].take() else {
+        let Some(call) = self.slots.get_mut(number).and_then(Option::take) else {
             return false;
         };
         self.running -= 1;
