@@ -28,7 +28,9 @@ proptest! {
     fn a_merge_is_a_stable_sort(lists in lists(), limit in 0..40_usize, descending: bool) {
         let compare = |a: &u8, b: &u8| if descending { b.cmp(a) } else { a.cmp(b) };
         let mut lists = lists;
-        lists.iter_mut().for_each(|list| list.sort_by(compare));
+        for list in &mut lists {
+            list.sort_by(compare);
+        }
         let lists = numbered(lists);
         let mut expected = lists.concat();
         expected.sort_by(|a, b| compare(&a.0, &b.0));
@@ -48,7 +50,9 @@ proptest! {
     #[test]
     fn a_merge_takes_no_more_than_it_needs(lists in lists(), limit in 1..40_usize) {
         let mut lists = lists;
-        lists.iter_mut().for_each(|list| list.sort_unstable());
+        for list in &mut lists {
+            list.sort_unstable();
+        }
         let (taken, count) = (Cell::new(0), lists.len());
         let counted = lists.into_iter().map(|list| {
             let taken = &taken;

@@ -1,239 +1,23 @@
-//! Reads over many shards: slow, dead, panicking and lying ones, in virtual time.
+//! Reads over many shards in virtual time: when they end, and with what.
 #![cfg(all(feature = "router", not(tenfold_shuttle)))]
 
 mod router_nodes;
+mod scatter_world;
 mod support;
 
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
+use std::collections::BTreeMap;
 use std::error::Error as _;
-use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread;
-use std::time::Duration;
+use std::pin::pin;
+use std::task::Poll;
 
 use proptest::prelude::*;
-use router_nodes::names;
-use support::{Census, Gate, Member, Tasks, in_time, poll, quiet_panic, until};
+use scatter_world::{Act, World, check, gathered, ms, read, router, with_copies};
+use support::poll;
 use tenfold::router::scatter::{
-    CallTimes, Gathered, Hedge, InvalidScatter, Partial, Scatter, ScatterError, ShardError,
-    ShardKeys,
+    CallTimes, Failure, Hedge, InvalidScatter, Partial, Scatter, ScatterError, ShardError,
 };
 use tenfold::router::{NodeId, Router, Topology};
-use tenfold::task::{Executor, block_on};
-use tenfold::time::{ManualClock, Sleep, Timer};
-
-const fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-fn router(nodes: usize) -> Router {
-    Router::new(Topology::builder().nodes(names(nodes)).build().unwrap())
-}
-
-fn with_copies(nodes: usize, copies: usize) -> Router {
-    let builder = Topology::builder().nodes(names(nodes)).replicas(copies);
-    Router::new(builder.build().unwrap())
-}
-
-/// What a node does when it is called.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Act {
-    Answer(u64),
-    Fail(u64),
-    /// When it is called, before there is a future.
-    PanicAtOnce,
-    Panic(u64),
-    /// One answer too few.
-    Short(u64),
-    Never,
-}
-
-impl Act {
-    fn delay(self) -> Option<u64> {
-        match self {
-            Self::Answer(after) | Self::Fail(after) | Self::Panic(after) | Self::Short(after) => {
-                Some(after)
-            }
-            Self::PanicAtOnce => Some(0),
-            Self::Never => None,
-        }
-    }
-}
-
-/// Nodes that do as they are told, and time that is turned by hand.
-struct World {
-    time: ManualClock,
-    acts: Vec<Act>,
-    /// Calls so far, with their keys.
-    calls: RefCell<Vec<(NodeId, Vec<u64>)>>,
-    /// Calls that were begun and not dropped.
-    alive: Census,
-    most_alive: Cell<usize>,
-    polls: Cell<usize>,
-}
-
-impl World {
-    fn new(acts: Vec<Act>) -> Self {
-        Self {
-            time: ManualClock::new(),
-            acts,
-            calls: RefCell::default(),
-            alive: Census::default(),
-            most_alive: Cell::new(0),
-            polls: Cell::new(0),
-        }
-    }
-
-    /// All nodes answer after five milliseconds, but for these.
-    fn all_but(nodes: usize, others: &[(NodeId, Act)]) -> Self {
-        let mut acts = vec![Act::Answer(5); nodes];
-        for (node, act) in others {
-            acts[node.index()] = *act;
-        }
-        Self::new(acts)
-    }
-
-    fn call(&self, node: NodeId, keys: ShardKeys<u64>) -> AtNode<'_> {
-        self.calls.borrow_mut().push((node, keys.to_vec()));
-        let act = self.acts[node.index()];
-        if act == Act::PanicAtOnce {
-            quiet_panic();
-        }
-        let member = self.alive.member(0);
-        self.most_alive
-            .set(self.most_alive.get().max(self.alive.alive()));
-        let nap = act.delay().map(|delay| self.time.timer().sleep(ms(delay)));
-        AtNode {
-            act,
-            nap,
-            keys,
-            polls: &self.polls,
-            _alive: member,
-        }
-    }
-
-    fn times_asked(&self) -> BTreeMap<u64, usize> {
-        let mut times = BTreeMap::new();
-        for (_, keys) in &*self.calls.borrow() {
-            keys.iter()
-                .for_each(|key| *times.entry(*key).or_default() += 1);
-        }
-        times
-    }
-
-    /// Runs a read to its end, polling it when it was woken and never otherwise; and how long
-    /// it took.
-    fn run<F: Future>(&self, future: F) -> (F::Output, Duration) {
-        let mut future = pin!(future);
-        let start = self.time.now();
-        let woken = Arc::new(Woken(AtomicBool::new(true)));
-        let waker = Waker::from(Arc::clone(&woken));
-        for _ in 0..100_000 {
-            if woken.0.swap(false, Ordering::Relaxed)
-                && let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker))
-            {
-                assert_eq!(self.alive.alive(), 0, "a call outlives its read");
-                return (output, self.time.now().saturating_since(start));
-            }
-            if !woken.0.load(Ordering::Relaxed) {
-                self.time.advance(ms(1));
-            }
-        }
-        panic!("the read was never woken");
-    }
-}
-
-struct Woken(AtomicBool);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// A call under way. Answers each key with its square.
-struct AtNode<'a> {
-    act: Act,
-    nap: Option<Sleep>,
-    keys: ShardKeys<u64>,
-    polls: &'a Cell<usize>,
-    _alive: Member,
-}
-
-impl Future for AtNode<'_> {
-    type Output = Result<Vec<u64>, &'static str>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.polls.set(self.polls.get() + 1);
-        let Some(nap) = &mut self.nap else {
-            return Poll::Pending;
-        };
-        if Pin::new(nap).poll(context).is_pending() {
-            return Poll::Pending;
-        }
-        Poll::Ready(match self.act {
-            Act::Fail(_) => Err("down"),
-            Act::Panic(_) => quiet_panic(),
-            Act::Short(_) => Ok(self.keys.iter().skip(1).map(square).collect()),
-            _ => Ok(self.keys.iter().map(square).collect()),
-        })
-    }
-}
-
-fn square(key: &u64) -> u64 {
-    key.wrapping_mul(*key)
-}
-
-type Answer = Result<Gathered<u64, u64, &'static str>, ScatterError<u64, u64, &'static str>>;
-
-fn read(world: &World, scatter: Scatter<u64>) -> (Answer, Duration) {
-    let scatter = scatter.timer(world.time.timer());
-    world.run(scatter.run(|node, keys| world.call(node, keys)))
-}
-
-fn gathered(answer: Answer) -> Gathered<u64, u64, &'static str> {
-    match answer {
-        Ok(gathered) => gathered,
-        Err(error) => error.into_gathered().unwrap(),
-    }
-}
-
-/// Answers are right wherever they are, and failures are those keys that have none.
-fn check(keys: &[u64], gathered: &Gathered<u64, u64, &'static str>) {
-    assert_eq!(gathered.answers().len(), keys.len());
-    for (key, answer) in keys.iter().zip(gathered.answers()) {
-        assert!(
-            answer.is_none_or(|answer| answer == square(key)),
-            "{key}: {answer:?}"
-        );
-    }
-    let pairs: Vec<_> = gathered
-        .iter()
-        .map(|(key, answer)| (*key, answer.copied()))
-        .collect();
-    let expected = keys.iter().copied().zip(gathered.answers().iter().copied());
-    assert_eq!(pairs, expected.collect::<Vec<_>>());
-
-    let mut missing: Vec<_> = pairs
-        .iter()
-        .filter(|pair| pair.1.is_none())
-        .map(|p| p.0)
-        .collect();
-    let failed = gathered
-        .failed()
-        .iter()
-        .flat_map(|failure| failure.keys().copied());
-    let mut failed: Vec<_> = failed.collect();
-    missing.sort_unstable();
-    failed.sort_unstable();
-    assert_eq!(failed, missing);
-    assert_eq!(gathered.answered(), keys.len() - missing.len());
-    assert_eq!(gathered.is_complete(), missing.is_empty());
-}
+use tenfold::time::ManualClock;
 
 const TIMEOUT: u64 = 50;
 const POLICIES: [Partial; 4] = [
@@ -449,7 +233,9 @@ proptest! {
     ) {
         let router = router(acts.len());
         let mut of_node = BTreeMap::new();
-        keys.iter().for_each(|key| *of_node.entry(router.route(key)).or_default() += 1);
+        for key in &keys {
+            *of_node.entry(router.route(key)).or_default() += 1;
+        }
         let (at, expected) = foretell(&acts, &of_node, policy);
         // Of these nothing is asked: enough is there before anything was.
         prop_assume!(at > 0 || keys.is_empty());
@@ -479,7 +265,9 @@ proptest! {
         let (answer, _) = read(&world, router.scatter(keys.clone()));
         check(&keys, &answer.unwrap());
         let mut expected: BTreeMap<NodeId, Vec<u64>> = BTreeMap::new();
-        keys.iter().for_each(|key| expected.entry(router.route(key)).or_default().push(*key));
+        for key in &keys {
+            expected.entry(router.route(key)).or_default().push(*key);
+        }
         let calls = world.calls.take();
         prop_assert_eq!(calls.len(), expected.len());
         prop_assert_eq!(calls.into_iter().collect::<BTreeMap<_, _>>(), expected);
@@ -559,11 +347,7 @@ fn who_had_no_place_by_the_deadline_was_not_asked() {
     let world = World::new(vec![Act::Never; 3]);
     let scatter = router.scatter(0..100).concurrency(1).policy(Partial::Best);
     let gathered = read(&world, scatter.timeout(ms(7))).0.unwrap();
-    let errors: Vec<_> = gathered
-        .failed()
-        .iter()
-        .map(|failure| failure.error())
-        .collect();
+    let errors: Vec<_> = gathered.failed().iter().map(Failure::error).collect();
     let count = |error| errors.iter().filter(|found| ***found == error).count();
     assert_eq!(count(ShardError::TimedOut { after: ms(7) }), 1);
     assert_eq!((count(ShardError::NotAsked), gathered.calls()), (2, 1));
@@ -681,172 +465,6 @@ fn a_hedge_learns_when_a_call_is_slow() {
 }
 
 #[test]
-fn a_panicking_shard_fails_alone() {
-    let router = router(10);
-    let bad = router.route(0_u64);
-    for act in [Act::PanicAtOnce, Act::Panic(1)] {
-        let world = World::all_but(10, &[(bad, act)]);
-        let (answer, _) = read(&world, router.scatter(0..100).policy(Partial::AtLeast(0.8)));
-        let gathered = answer.unwrap();
-        let [failure] = gathered.failed() else {
-            panic!("one shard panics");
-        };
-        assert_eq!(
-            (failure.node(), failure.error()),
-            (bad, &ShardError::Panicked)
-        );
-    }
-}
-
-#[test]
-fn a_call_whose_drop_panics_keeps_no_other_from_being_dropped() {
-    struct PanicsWhenDropped(Member);
-    impl Drop for PanicsWhenDropped {
-        fn drop(&mut self) {
-            if !thread::panicking() {
-                quiet_panic();
-            }
-        }
-    }
-    let (router, census, time) = (router(10), Census::default(), ManualClock::new());
-    let scatter = || {
-        router
-            .scatter(0..100_u64)
-            .timeout(ms(5))
-            .timer(time.timer())
-    };
-    let call = |_, keys: ShardKeys<u64>| {
-        let bomb = PanicsWhenDropped(census.member(0));
-        async move {
-            let bomb = bomb;
-            std::future::pending::<()>().await;
-            Ok::<_, Infallible>(vec![bomb.0.number; keys.len()])
-        }
-    };
-    let mut at_the_deadline = Box::pin(scatter().policy(Partial::Best).run(call));
-    assert!(poll(at_the_deadline.as_mut()).is_pending());
-    time.advance(ms(5));
-    assert!(poll(at_the_deadline.as_mut()).is_ready());
-    assert_eq!(census.alive(), 0);
-
-    let mut half_way = Box::pin(scatter().run(call));
-    assert!(poll(half_way.as_mut()).is_pending());
-    assert_eq!(census.alive(), 10);
-    drop(half_way);
-    assert_eq!(census.alive(), 0);
-}
-
-#[test]
-fn a_read_dropped_half_way_takes_its_calls_and_keys_with_it() {
-    let router = with_copies(10, 2);
-    let world = World::new(vec![Act::Answer(20); 10]);
-    let keys = Census::default();
-    struct Key(Member);
-    impl tenfold::hash::StableKey for Key {
-        fn write_canonical(&self, bytes: &mut tenfold::hash::CanonicalBytes) {
-            self.0.number.write_canonical(bytes);
-        }
-    }
-    let scatter = router.scatter((0..100).map(|key| Key(keys.member(key))));
-    let scatter = scatter.hedge(Hedge::after(ms(5))).timer(world.time.timer());
-    let alive = &world.alive;
-    let mut read = Box::pin(scatter.run(|_, keys| {
-        let (nap, member) = (world.time.timer().sleep(ms(20)), alive.member(0));
-        async move {
-            let member = member;
-            nap.await;
-            Ok::<_, Infallible>(vec![member.number; keys.len()])
-        }
-    }));
-    assert!(poll(read.as_mut()).is_pending());
-    assert_eq!((alive.alive(), keys.alive()), (10, 100));
-    world.time.advance(ms(5));
-    assert!(poll(read.as_mut()).is_pending());
-    assert!(alive.alive() > 10, "second calls run");
-    drop(read);
-    assert_eq!((alive.alive(), keys.alive()), (0, 0));
-}
-
-#[test]
-fn a_call_may_use_the_router_and_one_topology_routes_all_of_it() {
-    in_time(|| {
-        let router = router(4);
-        let before = router.topology();
-        let again = router.clone();
-        let scatter = router.scatter(0..100_u64).concurrency(1);
-        let next = router.topology().edit().node("more").build().unwrap();
-        let mut next = Some(next);
-        let gathered = block_on(scatter.run(|node, keys| {
-            // The first call puts another topology in force, and reads by that.
-            if let Some(next) = next.take() {
-                again.swap(next).unwrap();
-            }
-            assert!(keys.iter().all(|key| before.route(key) == node));
-            let inner = again.scatter(keys.to_vec()).run(|_, keys| async move {
-                Ok::<_, Infallible>(keys.iter().map(square).collect())
-            });
-            async move {
-                let answers = inner.await.unwrap();
-                assert_eq!(answers.epoch(), 2);
-                Ok::<_, Infallible>(answers.into_answers().into_iter().flatten().collect())
-            }
-        }));
-        let gathered = gathered.unwrap();
-        assert_eq!((gathered.epoch(), gathered.is_complete()), (1, true));
-        assert_eq!(gathered.fold(0, |sum, square: u64| sum + square), 328_350);
-    });
-}
-
-#[test]
-fn only_calls_that_were_woken_are_polled() {
-    let router = router(500);
-    let acts = (0..500).map(|node| Act::Answer(1 + node % 50));
-    let world = World::new(acts.collect());
-    let (answer, _) = read(&world, router.scatter(0..20_000).concurrency(500));
-    assert!(answer.unwrap().is_complete());
-    assert_eq!(world.polls.get(), 2 * world.calls.borrow().len());
-}
-
-#[test]
-fn a_call_that_wakes_itself_does_not_keep_the_read_from_its_deadline() {
-    let (router, time) = (router(2), ManualClock::new());
-    let scatter = router.scatter(0..10_u64).timeout(ms(5)).timer(time.timer());
-    let mut read = pin!(scatter.policy(Partial::Best).run(|_, _| {
-        std::future::poll_fn(
-            |context: &mut Context<'_>| -> Poll<Result<Vec<()>, Infallible>> {
-                context.waker().wake_by_ref();
-                Poll::Pending
-            },
-        )
-    }));
-    assert!(poll(read.as_mut()).is_pending());
-    assert!(poll(read.as_mut()).is_pending());
-    time.advance(ms(5));
-    assert!(poll(read.as_mut()).is_ready());
-}
-
-#[test]
-fn a_waker_that_is_kept_wakes_nobody_after_the_read() {
-    let kept = RefCell::new(Vec::new());
-    let router = router(3);
-    let read = router.scatter(0..10_u64).run(|_, keys| {
-        let kept = &kept;
-        let mut turns = 0;
-        std::future::poll_fn(move |context: &mut Context<'_>| {
-            turns += 1;
-            kept.borrow_mut().push(context.waker().clone());
-            if turns == 1 {
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            Poll::Ready(Ok::<_, Infallible>(vec![(); keys.len()]))
-        })
-    });
-    block_on(read).unwrap();
-    kept.take().into_iter().for_each(Waker::wake);
-}
-
-#[test]
 fn what_cannot_be_is_refused_before_anybody_is_called() {
     let router = with_copies(4, 2);
     let refused = |scatter: Scatter<u64>| {
@@ -943,150 +561,4 @@ fn every_node_is_asked_and_answers_are_in_the_order_of_names() {
         nodes,
         ["a", "b", "c"].map(|name| topology.id_of(name).unwrap())
     );
-}
-
-/// An executor that gives each task a thread; and how many it was given.
-fn threads() -> (Executor, Arc<AtomicUsize>) {
-    let count = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&count);
-    let executor = Executor::new(move |task| {
-        counter.fetch_add(1, Ordering::Relaxed);
-        thread::spawn(move || task.run());
-        Ok(())
-    });
-    (executor, count)
-}
-
-#[test]
-fn calls_that_block_run_on_a_pool_and_a_slow_one_is_left_behind() {
-    in_time(|| {
-        let (router, time, gate) = (router(4), ManualClock::new(), Gate::new());
-        let (executor, count) = threads();
-        let [slow, bad] = [0_u64, 1].map(|key| router.route(key));
-        assert_ne!(slow, bad);
-        let scatter = router
-            .scatter(0..100_u64)
-            .timeout(ms(5))
-            .timer(time.timer());
-        let asked = (0..100_u64)
-            .map(|key| router.route(key))
-            .collect::<BTreeSet<_>>()
-            .len();
-        let stuck = gate.clone();
-        let (said, heard) = mpsc::channel();
-        let reader = thread::spawn(move || {
-            scatter
-                .policy(Partial::Best)
-                .run_on(&executor, move |node, keys| {
-                    if node == slow {
-                        stuck.pass();
-                    }
-                    if node == bad {
-                        quiet_panic();
-                    }
-                    said.send(()).unwrap();
-                    Ok::<_, Infallible>(keys.iter().map(square).collect())
-                })
-        });
-        (0..asked - 2).for_each(|_| heard.recv().unwrap());
-        until(|| count.load(Ordering::Relaxed) == asked);
-        // Also the panic has been heard of, once this is over; the slow one stays.
-        until(|| {
-            time.advance(ms(1));
-            reader.is_finished()
-        });
-        let gathered = reader.join().unwrap().unwrap();
-        gate.open(());
-        for failure in gathered.failed() {
-            let node = failure.node();
-            assert!(node == slow || node == bad, "{failure:?}");
-        }
-        assert!(
-            gathered
-                .failed()
-                .iter()
-                .any(|failure| failure.node() == slow
-                    && *failure.error() == ShardError::TimedOut { after: ms(5) })
-        );
-    });
-}
-
-#[test]
-fn a_pool_without_room_or_that_drops_its_tasks_is_that_shards_error() {
-    let router = router(4);
-    let read = |executor: &Executor| {
-        let scatter = router.scatter(0..100_u64).policy(Partial::Best);
-        let gathered = scatter.run_on(executor, |_, keys| Ok::<_, Infallible>(keys.to_vec()));
-        let gathered = gathered.unwrap();
-        assert_eq!(gathered.failed().len(), 4);
-        assert!(
-            gathered
-                .failed()
-                .iter()
-                .all(|f| *f.error() == ShardError::Refused)
-        );
-    };
-    read(&Executor::new(Err));
-    read(&Executor::new(|task| {
-        drop(task);
-        Ok(())
-    }));
-    let scatter = router.scatter_all().policy(Partial::Best);
-    let gathered = scatter.run_on(&Executor::new(Err), |node| Ok::<_, Infallible>(node));
-    assert_eq!(gathered.unwrap().failed().len(), 4);
-}
-
-#[test]
-fn a_call_on_a_pool_that_is_cancelled_before_it_began_never_begins() {
-    in_time(|| {
-        let (router, time, tasks) = (router(2), ManualClock::new(), Tasks::default());
-        let executor = tasks.executor();
-        let begun = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&begun);
-        let scatter = router.scatter_all().timeout(ms(5)).timer(time.timer());
-        let reader = thread::spawn(move || {
-            scatter.run_on(&executor, move |node| {
-                counter.fetch_add(1, Ordering::Relaxed);
-                Ok::<_, Infallible>(node)
-            })
-        });
-        until(|| tasks.len() == 2);
-        until(|| {
-            time.advance(ms(1));
-            reader.is_finished()
-        });
-        let gathered = reader.join().unwrap().unwrap_err().into_gathered().unwrap();
-        assert_eq!(gathered.answered(), 0);
-        tasks.run();
-        assert_eq!((tasks.len(), begun.load(Ordering::Relaxed)), (0, 0));
-    });
-}
-
-#[test]
-fn a_read_that_brings_no_timer_has_the_routers() {
-    in_time(|| {
-        let router = router(2);
-        let scatter = router.scatter_all().timeout(ms(1)).policy(Partial::Best);
-        let read = scatter.run(|_| std::future::pending::<Result<(), Infallible>>());
-        assert_eq!(block_on(read).unwrap().answered(), 0);
-    });
-}
-
-#[test]
-fn a_runtimes_timer_will_do() {
-    let time = ManualClock::new();
-    let timer = time.timer();
-    let foreign = Timer::from_sleep(move |duration| timer.sleep(duration));
-    let router = with_copies(4, 2);
-    let slow = router.route(0_u64);
-    let world = World {
-        time,
-        ..World::all_but(4, &[(slow, Act::Never)])
-    };
-    let scatter = router
-        .scatter(0..100)
-        .hedge(Hedge::after(ms(10)))
-        .timer(foreign);
-    let (answer, took) = world.run(scatter.run(|node, keys| world.call(node, keys)));
-    assert_eq!((answer.unwrap().hedged(), took), (1, ms(15)));
 }

@@ -68,7 +68,14 @@
 //!
 //! # What it costs
 //!
-//! COSTS
+//! On a 2-core x86-64 machine, for `u64` keys and calls that answer at once, a read costs
+//! 0.6 µs, 130 ns a shard and 7 ns a key, 3 to 4 of which are the sorting by node. With a hedge and copies, keys
+//! are sorted by the node of their second copy too, whether or not it comes to that: 13 to 25 ns a key more.
+//! `cargo bench --features router --bench router -- scatter` prints it.
+//!
+//! A call has two allocations, its future and its waker. The keys are moved once; for each key there are 4 bytes
+//! and an `Option` of its answer, and while the read begins another `Option` of the key itself. A timer of one's own
+//! is asked for one moment per read, and with a hedge for another per call.
 //!
 //! # What it is not
 //!
