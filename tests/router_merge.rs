@@ -70,12 +70,22 @@ proptest! {
         panics_at in prop::collection::btree_set(0..60_u32, 0..6),
     ) {
         let mut expected = lists.concat();
-        let comparisons = Cell::new(0);
-        let mut merged = merge_by(lists, |a: &u8, b: &u8| {
-            comparisons.set(comparisons.get() + 1);
-            if panics_at.contains(&comparisons.get()) {
+        let asked = Cell::new(0);
+        let ask = || {
+            asked.set(asked.get() + 1);
+            if panics_at.contains(&asked.get()) {
                 quiet_panic();
             }
+        };
+        let lists = lists.into_iter().map(|list| {
+            let mut list = list.into_iter();
+            std::iter::from_fn(move || {
+                ask();
+                list.next()
+            })
+        });
+        let mut merged = merge_by(lists, |a: &u8, b: &u8| {
+            ask();
             a.cmp(b)
         });
         let mut found = Vec::new();

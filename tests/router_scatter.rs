@@ -5,7 +5,7 @@ mod router_nodes;
 mod scatter_world;
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as _;
 use std::pin::pin;
 use std::task::Poll;
@@ -375,6 +375,70 @@ fn a_hedge_asks_the_second_copies_and_the_faster_answer_counts() {
         );
     }
     assert!(calls.len() > 10);
+    let asked: BTreeSet<_> = calls[10..].iter().map(|(node, _)| *node).collect();
+    assert_eq!(asked.len(), calls.len() - 10, "each of them once");
+}
+
+#[test]
+fn whichever_call_is_not_needed_any_more_is_not_polled_again() {
+    let router = with_copies(10, 2);
+    let mut nodes: Vec<_> = [0_u64, 1].map(|key| router.route(key)).into();
+    nodes.sort_unstable();
+    let [slow, slower] = nodes[..] else {
+        panic!("two nodes");
+    };
+    assert_ne!(slow, slower);
+    // The second calls answer at 17 or at 14; the read goes on until 40.
+    for (others, act) in [(8, Act::Answer(10)), (5, Act::Answer(30))] {
+        let mut acts = vec![Act::Answer(others); 10];
+        acts[slow.index()] = act;
+        acts[slower.index()] = Act::Answer(40);
+        let world = World::new(acts);
+        // Only the first may be asked twice; and nobody who takes long is a second copy.
+        let keys = (0..1000_u64).filter(|key| router.replicas(key)[1] != slower);
+        let scatter = router.scatter(keys).hedge(Hedge::after(ms(9)).shards(0.01));
+        let (answer, took) = read(&world, scatter);
+        assert_eq!((answer.unwrap().hedged(), took), (1, ms(40)));
+        let calls = world.calls.borrow().len();
+        let cancelled = if others == 8 { calls - 10 } else { 1 };
+        assert_eq!(world.polls.get(), 2 * calls - cancelled, "{act:?}");
+    }
+}
+
+#[test]
+fn where_both_copies_fail_the_read_is_over() {
+    let router = with_copies(2, 2);
+    for (first, second, ends) in [(20, 3, 20), (1, 3, 4)] {
+        let world = World::new(vec![Act::Fail(first), Act::Fail(second)]);
+        let keys: Vec<_> = (0..50)
+            .filter(|key| router.route(key).index() == 0)
+            .collect();
+        let scatter = router.scatter(keys).policy(Partial::Best);
+        let (answer, took) = read(&world, scatter.hedge(Hedge::after(ms(10))));
+        let gathered = answer.unwrap();
+        assert_eq!((gathered.answered(), took), (0, ms(ends)));
+        assert_eq!(gathered.failed()[0].error(), &ShardError::Failed("down"));
+    }
+}
+
+#[test]
+fn a_call_that_is_cut_off_counts_with_the_time_it_had() {
+    let time = ManualClock::new();
+    let times = CallTimes::new(time.clock());
+    for _ in 0..32 {
+        let world = World {
+            time: time.clone(),
+            ..World::new(vec![Act::Never])
+        };
+        let scatter = router(1)
+            .scatter([1])
+            .timeout(ms(100))
+            .policy(Partial::Best);
+        read(&world, scatter.hedge(Hedge::at_percentile(0.9, &times)))
+            .0
+            .unwrap();
+    }
+    assert!(times.percentile(0.5).is_some_and(|half| half >= ms(100)));
 }
 
 #[test]

@@ -141,6 +141,26 @@ fn a_call_may_use_the_router_and_one_topology_routes_all_of_it() {
 }
 
 #[test]
+fn a_call_may_wait_more_than_once() {
+    let world = World::new(Vec::new());
+    let timer = world.time.timer();
+    let read = router(3)
+        .scatter(0..10_u64)
+        .timer(timer.clone())
+        .run(|_, keys| {
+            let timer = timer.clone();
+            async move {
+                for _ in 0..5 {
+                    timer.sleep(ms(1)).await;
+                }
+                Ok::<_, Infallible>(keys.to_vec())
+            }
+        });
+    let (answer, took) = world.run(read);
+    assert_eq!((answer.unwrap().answered(), took), (10, ms(5)));
+}
+
+#[test]
 fn only_calls_that_were_woken_are_polled() {
     let router = router(500);
     let acts = (0..500).map(|node| Act::Answer(1 + node % 50));

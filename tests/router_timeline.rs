@@ -228,6 +228,46 @@ proptest! {
 
 proptest! {
     #[test]
+    fn an_author_who_is_settled_among_posts_and_follows_loses_none(
+        meanwhile in prop::collection::vec((0..3_u8, 0..USERS, 0..40_u64), 1..6),
+        threshold in 1..4_usize,
+        seed in any::<u64>(),
+    ) {
+        let mut rng = Rng::with_seed(seed);
+        let timeline = timeline(Slow(MemoryStore::new()), threshold, 4);
+        // One follower too many at the first post, and as many as may be from then on.
+        for reader in 0..=threshold as u8 {
+            block_on(timeline.follow(reader, 9)).unwrap();
+        }
+        block_on(timeline.post(entry(9, 20, 0))).unwrap();
+        for reader in 0..=rng.below(2) as u8 {
+            block_on(timeline.unfollow(reader, 9)).unwrap();
+        }
+        let mut under_way = vec![Box::pin(apply(&timeline, Op::Settle(9), None)) as Running<'_>];
+        let mut waiting: Vec<_> = meanwhile.into_iter().zip(1..).collect();
+        while !under_way.is_empty() {
+            // The others come when the settling has begun, at any time.
+            if rng.below(4) == 0
+                && let Some(((kind, reader, time), post)) = waiting.pop()
+            {
+                let (op, post) = match kind {
+                    0 => (Op::Follow(reader, 9), None),
+                    1 => (Op::Unfollow(reader, 9), None),
+                    _ => (Op::Post(9, time), Some(entry(9, time, post))),
+                };
+                under_way.push(Box::pin(apply(&timeline, op, post)));
+            }
+            let one = rng.below(under_way.len() as u64) as usize;
+            if poll(under_way[one].as_mut()).is_ready() {
+                drop(under_way.swap_remove(one));
+            }
+        }
+        for reader in 0..USERS {
+            prop_assert_eq!(read_all(&timeline, reader, 3), sorted(&timeline.store().0, reader));
+        }
+    }
+
+    #[test]
     fn a_read_among_changes_misses_and_doubles_nothing_that_was_there_before(
         before in prop::collection::vec(op(), 0..40),
         meanwhile in prop::collection::vec((0..USERS, 0..40_u64), 0..8),
@@ -442,6 +482,12 @@ fn crossing_the_threshold_up_and_down_neither_loses_nor_doubles_a_post() {
         block_on(timeline.settle(9)),
         Err(TimelineError::TooManyFollowers { threshold: 1 })
     );
+    // Who follows an author who is pulled costs no inbox anything.
+    let writes = timeline.store().inbox_writes();
+    block_on(timeline.follow(4, 9)).unwrap();
+    assert_eq!(timeline.store().inbox_writes(), writes);
+    assert_eq!(read_all(&timeline, 4, 9).len(), 2);
+    block_on(timeline.unfollow(4, 9)).unwrap();
     block_on(timeline.unfollow(2, 9)).unwrap();
     // Fewer again, and still pulled: what was not pushed is in no inbox.
     publish(3, Delivery::Pulled);
