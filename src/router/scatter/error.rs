@@ -91,6 +91,17 @@ impl<K, A, E> ScatterError<K, A, E> {
 }
 
 /// A read that is described wrongly.
+///
+/// ```
+/// use tenfold::router::scatter::{InvalidScatter, ScatterError};
+/// use tenfold::router::{Router, Topology};
+/// use tenfold::task::block_on;
+///
+/// let router = Router::new(Topology::builder().node("a").build()?);
+/// let read = router.scatter_all().concurrency(0).run(|_| async { Ok::<_, ()>(1) });
+/// assert!(matches!(block_on(read), Err(ScatterError::Invalid(InvalidScatter::ZeroConcurrency))));
+/// # Ok::<(), tenfold::router::TopologyError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidScatter {

@@ -3,6 +3,21 @@
 /// Whichever it is, a read ends as soon as every shard has answered or failed, and at its
 /// deadline; and it ends early, as an error, once too much has failed for the share to
 /// be reached.
+///
+/// ```
+/// use tenfold::router::scatter::Partial;
+/// use tenfold::router::{Router, Topology};
+/// use tenfold::task::block_on;
+///
+/// let router = Router::new(Topology::builder().nodes(["a", "b", "c"]).build()?);
+/// let two_of_three = |policy| {
+///     let read = router.scatter_all().policy(policy);
+///     block_on(read.run(|node| async move { if node.index() == 2 { Err("down") } else { Ok(()) } }))
+/// };
+/// assert!(two_of_three(Partial::All).is_err());
+/// assert!(two_of_three(Partial::AtLeast(0.6)).is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
 pub enum Partial {

@@ -26,6 +26,14 @@ pub struct Entry<U, P> {
 }
 
 /// How an author's posts reach those who follow.
+///
+/// ```
+/// use tenfold::router::timeline::Reach;
+///
+/// assert_eq!(Reach::default(), Reach::Pushed);
+/// // Whoever is being settled is still looked up, for inboxes may lack something.
+/// assert!(Reach::Settling.is_pulled() && !Reach::Pushed.is_pulled());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reach {
     /// They lie in every follower's inbox.

@@ -1,4 +1,13 @@
 /// Why a [`Timeline`](super::Timeline) could not do it.
+///
+/// ```
+/// use tenfold::router::timeline::{MemoryStore, Timeline, TimelineError};
+/// use tenfold::task::block_on;
+///
+/// let timeline = Timeline::builder(MemoryStore::<u64, u64>::new()).build()?;
+/// assert_eq!(block_on(timeline.read(7, None, 0)), Err(TimelineError::ZeroLimit));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TimelineError<E> {

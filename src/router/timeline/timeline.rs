@@ -58,6 +58,24 @@ pub enum Delivery {
 }
 
 /// A part of a timeline.
+///
+/// ```
+/// use tenfold::router::timeline::{Entry, MemoryStore, Stamp, Timeline};
+/// use tenfold::task::block_on;
+///
+/// let timeline = Timeline::builder(MemoryStore::new()).build()?;
+/// block_on(async {
+///     timeline.follow("ada", "bob").await?;
+///     for time in 1..=3_u64 {
+///         timeline.post(Entry { stamp: Stamp { time, post: time }, author: "bob" }).await?;
+///     }
+///     let first = timeline.read("ada", None, 2).await?;
+///     let second = timeline.read("ada", first.next, 2).await?;
+///     assert_eq!((first.entries.len(), second.entries.len(), second.next), (2, 1, None));
+///     Ok::<_, Box<dyn std::error::Error>>(())
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<U, P> {
     /// Newest first.
