@@ -3,9 +3,13 @@
 //! `cargo bench --features router --bench router` measures, and `-- --test`
 //! runs each loop once.
 
+use std::convert::Infallible;
+
 use criterion::{Criterion, Throughput};
 use tenfold::router::placement::Ketama;
+use tenfold::router::scatter::{Hedge, Scatter};
 use tenfold::router::{Policy, Router, Topology};
+use tenfold::task::block_on;
 
 /// Look-ups per measured batch.
 const KEYS: u64 = 10_000;
@@ -15,6 +19,7 @@ fn main() {
     look_up(&mut criterion);
     policies(&mut criterion);
     build(&mut criterion);
+    scatter(&mut criterion);
     criterion.final_summary();
 }
 
@@ -89,4 +94,32 @@ fn build(criterion: &mut Criterion) {
         });
     }
     group.finish();
+}
+
+/// What a read over many shards costs besides its calls, which answer at once.
+fn scatter(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("router/scatter");
+    for (nodes, keys) in [(1, 1), (1, 1000), (10, 1000), (100, 1000), (1000, 1000)] {
+        let router = Router::new(topology(nodes));
+        let copies = router.topology().edit().replicas(nodes.min(2)).build();
+        let copies = Router::new(copies.expect("there are enough nodes"));
+        group.throughput(Throughput::Elements(keys));
+        let name = |what| format!("{what}, {keys} keys, {nodes} nodes");
+        group.bench_function(name("group alone"), |bencher| {
+            bencher.iter(|| assert!(router.group_by_node(0..keys).iter().count() > 0));
+        });
+        group.bench_function(name("read"), |bencher| {
+            bencher.iter(|| read(router.scatter(0..keys)));
+        });
+        group.bench_function(name("hedged read"), |bencher| {
+            let hedge = || Hedge::after(std::time::Duration::from_millis(10));
+            bencher.iter(|| read(copies.scatter(0..keys).hedge(hedge())));
+        });
+    }
+    group.finish();
+}
+
+fn read(scatter: Scatter<u64>) {
+    let read = scatter.run(|_, keys| std::future::ready(Ok::<_, Infallible>(keys.to_vec())));
+    assert!(block_on(read).is_ok_and(|gathered| gathered.is_complete()));
 }

@@ -19,6 +19,10 @@
 //! | The same event arrives again and again, for an hour | [`bloom::RotatingBloomFilter`] |
 //! | A write to the store fails half-way, and the cache shows another value | [`cache::write_through`] |
 //! | Every change is a write to the store; a crash loses those held back | [`cache::write_back`], with a journal |
+//! | A fifth database, and the hash moves four rows of five | [`router`] |
+//! | One key has a quarter of all requests (celebrity, hot key) | [`router::HotKeys`] |
+//! | A page reads ten shards, and one of them is slow | [`router::scatter`] |
+//! | A post is written ten million times, once per follower | [`router::timeline`] |
 //! | Strangers choose the keys | [`hash::TableHasher`], keyed, in every table |
 //! | A test has to wait for time to pass | [`time::ManualClock`] |
 //!
@@ -34,7 +38,7 @@
 //! |---|---|---|
 //! | `bloom` | yes | [`bloom`], [`hash`] |
 //! | `cache` | yes | [`cache`], [`hash`], [`task`] |
-//! | `router` | yes | [`router`], [`hash`] |
+//! | `router` | yes | [`router`], [`hash`], [`task`] |
 //! | `singleflight` | yes | [`singleflight`], [`hash`], [`task`] |
 //!
 //! Without any feature there are [`time`] and [`rng`].
@@ -60,7 +64,7 @@ pub mod singleflight;
 mod stats;
 #[cfg(any(feature = "cache", feature = "router", feature = "singleflight"))]
 mod sync;
-#[cfg(any(feature = "cache", feature = "singleflight"))]
+#[cfg(any(feature = "cache", feature = "router", feature = "singleflight"))]
 pub mod task;
 pub mod time;
 

@@ -63,6 +63,9 @@
 //! where to where, which share of all keys, and how little it could be. For caches,
 //! [`Topology::route_bounded`] leaves a node alone that has more than its share to do.
 //!
+//! Questions that many shards answer are [`scatter`]ed over them, and one that is slow does not spoil
+//! the rest; [`timeline`] is the fan-out of posts to followers.
+//!
 //! A shard key is judged before it is chosen, by [`Topology::skew_report`]; [`HotKeys`] finds
 //! celebrities in live traffic, and [`Topology::spread_over`] says which nodes to split or copy
 //! one over.
@@ -135,7 +138,9 @@ mod route;
     reason = "the block's main type has its name"
 )]
 mod router;
+pub mod scatter;
 mod skew;
+pub mod timeline;
 mod top_keys;
 mod topology;
 

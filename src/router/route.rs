@@ -158,6 +158,11 @@ impl Groups {
             })
     }
 
+    /// All positions, node by node.
+    pub(super) fn into_positions(self) -> Vec<u32> {
+        self.positions
+    }
+
     /// The positions of the keys of one node.
     pub fn of(&self, node: NodeId) -> &[u32] {
         match self.ends.get(node.index()..node.index() + 2) {

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 
@@ -11,6 +11,7 @@ use super::route::Groups;
 use super::topology::{Table, Topology};
 use crate::hash::StableKey;
 use crate::sync::Mutex;
+use crate::time::Timer;
 
 /// The topology that is in force, shared by all who route: it can be swapped for
 /// a later one at any time, and reading it takes no lock.
@@ -45,6 +46,8 @@ struct Shared {
     published: Published,
     /// Held while a topology is swapped for another.
     swap: Mutex<()>,
+    /// For reads that bring none of their own. Its thread starts when one first waits.
+    timer: OnceLock<Timer>,
 }
 
 impl Router {
@@ -56,6 +59,7 @@ impl Router {
             topology: ArcSwap::new(topology.0),
             published,
             swap: Mutex::new(()),
+            timer: OnceLock::new(),
         }))
     }
 
@@ -119,6 +123,10 @@ impl Router {
             Some(copies) => copies,
             None => self.replicas_by_topology(&key),
         }
+    }
+
+    pub(super) fn timer(&self) -> &Timer {
+        self.0.timer.get_or_init(Timer::thread)
     }
 
     #[cold]
