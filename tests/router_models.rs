@@ -154,12 +154,12 @@ fn bytes_from_the_future_are_told_from_damage() {
         Topology::from_bytes(b"something else").unwrap_err(),
         DecodeError::Magic
     );
-    bytes[8] = 2;
+    bytes[8] = 3;
     assert_eq!(
         Topology::from_bytes(&bytes).unwrap_err(),
         DecodeError::FutureVersion {
-            found: 2,
-            supported: 1
+            found: 3,
+            supported: 2
         }
     );
     bytes[8] = 1;

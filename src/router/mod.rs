@@ -124,6 +124,7 @@ mod hot_keys;
 #[cfg(all(test, tenfold_shuttle))]
 mod models;
 mod node;
+mod overrides;
 pub mod placement;
 mod plan;
 mod policy;
@@ -135,6 +136,7 @@ mod route;
     reason = "the block's main type has its name"
 )]
 mod router;
+mod salted;
 mod skew;
 mod top_keys;
 mod topology;
@@ -144,11 +146,13 @@ pub use builder::TopologyBuilder;
 pub use error::{DecodeError, StaleTopology, TopologyError};
 pub use hot_keys::HotKeys;
 pub use node::{MAX_NODES, Node, NodeId};
+pub use overrides::{MAX_OVERRIDES, Override};
 pub use plan::{Incomparable, Move, Plan, Span};
 pub use policy::Policy;
 pub use replicas::{MAX_REPLICAS, Replicas, Spread};
 pub use route::Groups;
 pub use router::Router;
+pub use salted::{Salted, parts_for};
 pub use skew::SkewReport;
 pub use top_keys::{HotKey, TopKeys};
 pub use topology::Topology;

@@ -8,6 +8,7 @@ use super::node::NodeId;
 use super::published::Published;
 use super::replicas::Replicas;
 use super::route::Groups;
+use super::salted::Salted;
 use super::topology::Topology;
 use crate::hash::StableKey;
 use crate::sync::Mutex;
@@ -56,9 +57,8 @@ struct InForce {
 impl InForce {
     /// Whether some key of this slot goes elsewhere than the topology says, so that
     /// whoever asks for one has to take the cold path.
-    #[allow(clippy::unused_self, reason = "no slot is slow so far")]
-    fn is_slow(&self, _slot: usize) -> bool {
-        false
+    fn is_slow(&self, slot: usize) -> bool {
+        self.topology.0.overrides.is_marked(slot)
     }
 
     fn route(&self, key: &impl StableKey) -> NodeId {
@@ -157,6 +157,16 @@ impl Router {
         match self.0.published.replicas(key.stable_hash(0)) {
             Some(copies) => copies,
             None => self.replicas_slowly(&key),
+        }
+    }
+
+    /// A part of a key: see [`Topology::part`]. What is not split costs what
+    /// [`route`](Self::route) does.
+    #[inline]
+    pub fn part<K: StableKey>(&self, key: K, choice: u64) -> Salted<K> {
+        match self.0.published.owner(key.stable_hash(0)) {
+            Some(_) => Salted::new(key, 0),
+            None => self.topology().part(key, choice),
         }
     }
 
