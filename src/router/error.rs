@@ -200,6 +200,18 @@ pub enum TopologyError {
         /// The policy.
         policy: &'static str,
     },
+    /// Ranges are asked about where keys are not placed by range.
+    #[error("{policy} does not place keys by range, expected range")]
+    NotRanges {
+        /// The policy.
+        policy: &'static str,
+    },
+    /// A range that begins where one does already.
+    #[error("there is a boundary at {at} already: assign the range to another node instead")]
+    Boundary {
+        /// The key.
+        at: String,
+    },
     /// A boundary between ranges that there is not.
     #[error("there is no boundary at {at}")]
     NoBoundary {

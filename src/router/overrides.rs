@@ -387,14 +387,14 @@ impl Table {
         let seed = self.seed(place);
         // Made when draws fail: what a node without keys is called.
         let mut names: Vec<u64> = Vec::new();
-        let draws = match &self.placed {
+        let tries = match &self.placed {
             // Drawn among all nodes in order, and a new one would renumber them.
             Placed::Ranges(..) => 0,
             _ => DRAWS,
         };
         while nodes.len() < count {
             let own = mix(seed ^ nodes.len() as u64);
-            let drawn = (1..=draws).map(|number| self.candidate(place, own, number));
+            let drawn = (1..=tries).map(|number| self.candidate(place, own, number));
             let mut free = drawn.filter(|id| !taken[id.index()]);
             let next = free.next().unwrap_or_else(|| {
                 if names.is_empty() {

@@ -9,6 +9,7 @@ mod jump;
 mod ketama;
 mod maglev;
 mod md5;
+mod range_split;
 mod ranges;
 mod redis;
 mod rendezvous;
@@ -25,6 +26,7 @@ pub use directory::Directory;
 pub use jump::jump;
 pub use ketama::Ketama;
 pub use maglev::maglev;
+pub use range_split::{RangePiece, RangeSplit};
 pub use ranges::Ranges;
 pub use redis::redis_slot;
 
