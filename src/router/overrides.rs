@@ -133,6 +133,8 @@ impl Overrides {
     }
 
     /// The entry of a key with this hash.
+    #[cold]
+    #[inline(never)]
     pub(super) fn find(&self, hash: u64, key: &impl StableKey) -> Option<&Exact> {
         let same = self.same_hash(hash);
         if same.is_empty() {
@@ -317,6 +319,7 @@ impl Table {
     }
 
     /// What is said about a key.
+    #[inline]
     pub(super) fn exact(&self, key: &impl StableKey) -> Option<&Exact> {
         if self.overrides.is_empty() {
             return None;

@@ -186,37 +186,47 @@ impl Table {
         self.place_by_bytes(key)
     }
 
+    #[cold]
     #[inline(never)]
     fn owner_otherwise(&self, key: &impl StableKey) -> NodeId {
-        match self.look_up(key) {
-            Ok(place) => self.owner(place),
-            Err(exact) => exact.copies.primary(),
+        if let Placed::Slots(owners) = &self.placed {
+            let hash = key.stable_hash(0);
+            let slot = slot(hash, owners.len());
+            return match self.said_in(slot, hash, key) {
+                Some(exact) => exact.copies.primary(),
+                None => NodeId::from_raw(owners[slot]),
+            };
+        }
+        match self.exact(key) {
+            Some(exact) => exact.copies.primary(),
+            None => self.owner(self.place_by_bytes(key)),
         }
     }
 
+    #[cold]
     #[inline(never)]
     fn replicas_otherwise(&self, key: &impl StableKey) -> Replicas {
-        match self.look_up(key) {
-            Ok(place) => self.replicas_at(place),
-            Err(exact) => exact.copies,
+        if let Placed::Slots(owners) = &self.placed {
+            let hash = key.stable_hash(0);
+            let slot = slot(hash, owners.len());
+            return match self.said_in(slot, hash, key) {
+                Some(exact) => exact.copies,
+                None => self.replicas_at(slot),
+            };
+        }
+        match self.exact(key) {
+            Some(exact) => exact.copies,
+            None => self.replicas_at(self.place_by_bytes(key)),
         }
     }
 
-    /// Where a key lies, or what is said about it.
+    /// What is said about a key with this slot and hash.
     #[inline]
-    fn look_up(&self, key: &impl StableKey) -> Result<usize, &Exact> {
-        let Placed::Slots(owners) = &self.placed else {
-            return match self.exact(key) {
-                Some(exact) => Err(exact),
-                None => Ok(self.place_by_bytes(key)),
-            };
-        };
-        let hash = key.stable_hash(0);
-        let slot = slot(hash, owners.len());
+    fn said_in(&self, slot: usize, hash: u64, key: &impl StableKey) -> Option<&Exact> {
         if !self.overrides.is_marked(slot) {
-            return Ok(slot);
+            return None;
         }
-        self.overrides.find(hash, key).map_or(Ok(slot), Err)
+        self.overrides.find(hash, key)
     }
 
     #[cold]
