@@ -114,7 +114,9 @@ fn what_k_sketches_found_apart_they_know_together() {
             let hot = sketches(count, seed);
             let mut judge = Judge::of(zipf.stream(seed).take(requests), &hot);
             let mut merged = TopKeys::new(512);
-            hot.iter().for_each(|hot| merged.merge(&hot.take()));
+            for hot in &hot {
+                merged.merge(&hot.take());
+            }
             judge.check(&merged.top(10), &format!("{count} of {requests}"));
             let total = merged.total() as f64 / judge.total() as f64;
             assert!((total - 1.0).abs() < 0.01, "{total}");
@@ -396,7 +398,9 @@ proptest! {
             *exact.entry(key).or_default() += times as f64;
             if halve == 0 {
                 keys.halve(1);
-                exact.values_mut().for_each(|count| *count /= 2.0);
+                for count in exact.values_mut() {
+                    *count /= 2.0;
+                }
             }
         }
         // Each halving rounds down less than one, and what was rounded is halved itself.

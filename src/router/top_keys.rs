@@ -86,7 +86,8 @@ impl HotKey {
 
     /// Its canonical bytes, unless they were too long to be kept. They are a key that lies
     /// where it does: what to [pin](super::TopologyBuilder::pin) or
-    /// [split](super::TopologyBuilder::split).
+    /// [split](super::TopologyBuilder::split). Only where keys lie by range, and are not texts or
+    /// bytes, that takes the key itself: its ordered bytes are others.
     pub fn key(&self) -> Option<&[u8]> {
         Some(&*self.bytes).filter(|_| self.whole)
     }
