@@ -182,16 +182,9 @@ fn overrides_never_change() {
         .map(|part| topology.route(part))
         .collect();
     // Only the bytes of format 2, and after them where all of these keys lie.
-    let bytes: Vec<String> = topology
-        .to_bytes()
-        .chunks(50)
-        .map(|line| {
-            line.iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<String>()
-                + "\n"
-        })
-        .collect();
+    let hex = |byte: &u8| format!("{byte:02x}");
+    let hex: Vec<String> = topology.to_bytes().iter().map(hex).collect();
+    let bytes: Vec<String> = hex.chunks(50).map(|line| line.concat() + "\n").collect();
     let found = bytes.concat()
         + &numbers(&topology.replicas("key:5"))
         + &numbers(&topology.replicas(5_u64))

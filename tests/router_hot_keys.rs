@@ -269,6 +269,22 @@ fn a_celebrity_of_this_minute_beats_one_of_the_last() {
 }
 
 #[test]
+fn errors_are_forgotten_with_what_they_are_of() {
+    let clock = ManualClock::new();
+    let hot = HotKeys::with_clock(clock.clock()).half_life(Duration::from_secs(60));
+    for key in Zipf::new(1000).stream(1).take(1_000_000) {
+        hot.note(key);
+    }
+    let before = hot.top(1).remove(0);
+    assert!(before.deviation() > 100.0, "{before:?}");
+    clock.advance(Duration::from_secs(120));
+    let after = hot.top(1).remove(0);
+    assert_eq!(after.count(), before.count() / 4);
+    assert!((after.deviation() - before.deviation() / 4.0).abs() < 1.0);
+    assert!((after.share() - before.share()).abs() < 0.001);
+}
+
+#[test]
 fn nothing_that_threads_note_at_once_is_lost() {
     let hot = sketches(1, 1).remove(0);
     std::thread::scope(|scope| {

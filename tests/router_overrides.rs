@@ -78,6 +78,36 @@ fn a_key_that_only_shares_its_slot_is_not_pinned() {
     }
 }
 
+/// A key whose hash happens to be that of "celebrity".
+struct Collision;
+
+impl StableKey for Collision {
+    fn write_canonical(&self, bytes: &mut CanonicalBytes) {
+        bytes.append(b"somebody else");
+    }
+
+    fn stable_hash(&self, seed: u64) -> u64 {
+        "celebrity".stable_hash(seed)
+    }
+}
+
+#[test]
+fn a_key_that_only_shares_its_hash_is_not_pinned() {
+    let before = of(Policy::Balanced, 6);
+    let home = before.route("celebrity");
+    let other = before.nodes().find(|(id, _)| *id != home).unwrap();
+    let after = before
+        .edit()
+        .pin("celebrity", other.1.name())
+        .build()
+        .unwrap();
+    assert_eq!(after.route("celebrity"), other.0);
+    assert_eq!(
+        [after.route(Collision), Router::new(after).route(Collision)],
+        [home, home]
+    );
+}
+
 #[test]
 fn marks_come_and_go_with_swaps() {
     let first = of(Policy::Balanced, 6);
