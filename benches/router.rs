@@ -6,9 +6,10 @@
 use std::convert::Infallible;
 
 use criterion::{Criterion, Throughput};
+use tenfold::rng::Rng;
 use tenfold::router::placement::Ketama;
 use tenfold::router::scatter::{Hedge, Scatter};
-use tenfold::router::{Policy, Router, Topology};
+use tenfold::router::{HotKeys, Policy, Router, Topology};
 use tenfold::task::block_on;
 
 /// Look-ups per measured batch.
@@ -20,6 +21,7 @@ fn main() {
     policies(&mut criterion);
     build(&mut criterion);
     scatter(&mut criterion);
+    celebrities(&mut criterion);
     criterion.final_summary();
 }
 
@@ -114,6 +116,60 @@ fn scatter(criterion: &mut Criterion) {
         group.bench_function(name("hedged read"), |bencher| {
             let hedge = || Hedge::after(std::time::Duration::from_millis(10));
             bencher.iter(|| read(copies.scatter(0..keys).hedge(hedge())));
+        });
+    }
+    group.finish();
+}
+
+/// Looking out for celebrities, and routing beside them.
+fn celebrities(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("router/celebrities");
+    group.throughput(Throughput::Elements(KEYS));
+    // Zipf's law, roughly: a rank's logarithm is uniform.
+    let mut rng = Rng::with_seed(1);
+    let draw = |_| (rng.below(1 << 32) as f64 / 2_f64.powi(32) * 1e6_f64.ln()).exp() as u64;
+    let keys: Vec<u64> = (0..KEYS).map(draw).collect();
+    let busy = HotKeys::new();
+    // As sparsely as it gets: ten times as many samples as make it halve.
+    let note_all = |hot: &HotKeys| {
+        for key in &keys {
+            hot.note(key);
+        }
+    };
+    (0..7000).for_each(|_| note_all(&busy));
+    group.bench_function("note, busy", |bencher| {
+        bencher.iter(|| {
+            note_all(&busy);
+            assert!(busy.one_in() > 1);
+        });
+    });
+    group.bench_function("note, quiet", |bencher| {
+        bencher.iter_batched_ref(
+            HotKeys::new,
+            |quiet| {
+                note_all(quiet);
+                assert_eq!(quiet.one_in(), 1);
+            },
+            criterion::BatchSize::LargeInput,
+        );
+    });
+    for count in [0, 1, 100] {
+        let edit = (0..count).fold(topology(10).edit(), |edit, key| {
+            edit.pin(u64::MAX - key, "node-0")
+        });
+        let router = Router::new(edit.build().expect("these nodes exist"));
+        let topology = router.topology();
+        group.bench_function(format!("router, {count} pins"), |bencher| {
+            bencher.iter(|| {
+                let sum: usize = (0..KEYS).map(|key| router.route(key).index()).sum();
+                assert!(sum > 0);
+            });
+        });
+        group.bench_function(format!("topology, {count} pins"), |bencher| {
+            bencher.iter(|| {
+                let sum: usize = (0..KEYS).map(|key| topology.route(key).index()).sum();
+                assert!(sum > 0);
+            });
         });
     }
     group.finish();

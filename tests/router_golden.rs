@@ -164,6 +164,52 @@ fn range_never_changes() {
 }
 
 #[test]
+fn overrides_never_change() {
+    let topology = of(Policy::Balanced)
+        .edit()
+        .pin("key:5", "node-7")
+        .pin(5_u64, "node-9")
+        .replicate("key:77", 4)
+        .split("key:1", 12)
+        .build()
+        .unwrap();
+    let numbers = |nodes: &[tenfold::router::NodeId]| -> String {
+        let digits = nodes.iter().map(|id| owner(&topology, *id));
+        digits.collect::<String>() + "\n"
+    };
+    let parts: Vec<_> = topology
+        .parts("key:1")
+        .map(|part| topology.route(part))
+        .collect();
+    // Only the bytes of format 2, and after them where all of these keys lie.
+    let hex = |byte: &u8| format!("{byte:02x}");
+    let hex: Vec<String> = topology.to_bytes().iter().map(hex).collect();
+    let bytes: Vec<String> = hex.chunks(50).map(|line| line.concat() + "\n").collect();
+    let found = bytes.concat()
+        + &numbers(&topology.replicas("key:5"))
+        + &numbers(&topology.replicas(5_u64))
+        + &numbers(&topology.replicas("key:77"))
+        + &numbers(&parts);
+    assert!(
+        found == include_str!("golden/router/overrides.txt"),
+        "{found}"
+    );
+    // And all others lie where they do without.
+    let others = lines(|key| {
+        let key = format!("key:{key}");
+        let there = topology
+            .override_of(&key)
+            .is_none()
+            .then(|| topology.route(&key));
+        owner(
+            &topology,
+            there.unwrap_or_else(|| of(Policy::Balanced).route(&key)),
+        )
+    });
+    assert!(others == include_str!("golden/router/balanced.txt"));
+}
+
+#[test]
 fn copies_never_change() {
     let found = {
         let spread = of(Policy::Balanced)

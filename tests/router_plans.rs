@@ -3,12 +3,10 @@
 
 mod router_nodes;
 
-use std::collections::BTreeSet;
-
 use router_nodes::{HISTORY_FREE, name, of};
 use tenfold::hash::StableKey;
 use tenfold::router::placement::{Ketama, Ranges};
-use tenfold::router::{HotKey, HotKeys, Loads, Move, Node, Policy, Span, TopKeys, Topology};
+use tenfold::router::{Loads, Move, Node, Policy, Span, Topology};
 
 /// A plan is exact: applied to the old owner of any key it gives the new one.
 fn check_plan(old: &Topology, new: &Topology) {
@@ -120,86 +118,4 @@ fn no_node_is_loaded_beyond_its_bound() {
     assert!(
         (0..100_u64).all(|key| topology.route_bounded(key, &idle, 1.25) == topology.route(key))
     );
-}
-
-/// Zipf's law with exponent 1 over ranks 0, 1, …, by inversion.
-fn zipf(keys: u64, seed: u64) -> impl Iterator<Item = u64> {
-    let sums: Vec<f64> = (1..=keys)
-        .scan(0.0, |sum, rank| {
-            *sum += 1.0 / rank as f64;
-            Some(*sum)
-        })
-        .collect();
-    let mut rng = tenfold::rng::Rng::with_seed(seed);
-    std::iter::repeat_with(move || {
-        let draw = rng.next_u64() as f64 / 2_f64.powi(64) * sums[sums.len() - 1];
-        sums.partition_point(|&sum| sum < draw) as u64
-    })
-}
-
-#[test]
-fn celebrities_are_found_among_many() {
-    for (seed, requests) in [(1, 200_000), (2, 1_000_000), (3, 2_000_000)] {
-        let hot = HotKeys::new();
-        let mut exact = vec![0_u64; 100_000];
-        for key in zipf(100_000, seed).take(requests) {
-            exact[key as usize] += 1;
-            hot.note(key);
-        }
-        let found: Vec<u64> = hot
-            .top(10)
-            .iter()
-            .map(|key| u64::from_le_bytes(key.bytes().try_into().unwrap()))
-            .collect();
-        let mut sorted = exact.clone();
-        sorted.sort_unstable_by(|a, b| b.cmp(a));
-        for (key, &count) in exact.iter().enumerate() {
-            if count as f64 >= 1.2 * sorted[10] as f64 {
-                assert!(
-                    found.contains(&(key as u64)),
-                    "key {key} of {requests}: {found:?}"
-                );
-            }
-        }
-        let total = hot.total() as f64 / requests as f64;
-        assert!((total - 1.0).abs() < 0.02, "{total}");
-        assert_eq!(hot.take().total(), (total * requests as f64).round() as u64);
-        assert!(hot.top(10).is_empty());
-    }
-}
-
-#[test]
-fn long_keys_are_told_apart_and_kept_short() {
-    let mut keys = TopKeys::new(8);
-    let long = |end: char| "x".repeat(1000) + &end.to_string();
-    (0..3).for_each(|_| keys.count(long('a'), 1));
-    (0..2).for_each(|_| keys.count(long('b'), 1));
-    let top = keys.top(8);
-    assert_eq!(top.iter().map(HotKey::count).collect::<Vec<_>>(), [3, 2]);
-    assert!(top.iter().all(|key| key.bytes().len() == 64));
-    assert_eq!(top[0].hash(), long('a').stable_hash(0));
-}
-
-#[test]
-fn a_split_celebrity_loads_no_node_beyond_the_promise() {
-    let topology = of(Policy::Balanced, 10);
-    // A quarter of all requests are for one key.
-    let report = topology.skew_report((0..100_000_u64).map(|n| if n % 4 == 0 { 7 } else { n }));
-    assert!(report.max_over_mean() > 2.0, "{report}");
-    let parts = topology.spread_over(7_u64, report.parts_for_heaviest());
-    assert_eq!(parts.iter().collect::<BTreeSet<_>>().len(), 5);
-    let mut loads = vec![0_u64; 10];
-    for n in 0..100_000_u64 {
-        let node = if n % 4 == 0 {
-            parts[(n / 4) as usize % parts.len()]
-        } else {
-            topology.route(n)
-        };
-        loads[node.index()] += 1;
-    }
-    // A part over the promise: keys fall by chance, a percent or two here.
-    assert!(*loads.iter().max().unwrap() < 13_500, "{loads:?}");
-    // All nodes at most, and a shorter list begins a longer one.
-    assert_eq!(topology.spread_over(7_u64, 99).len(), 10);
-    assert!(topology.spread_over(7_u64, 99).starts_with(&parts));
 }

@@ -3,10 +3,12 @@ use std::sync::{Arc, OnceLock};
 
 use super::error::TopologyError;
 use super::node::{MAX_NODES, Node, NodeId};
-use super::placement::{self, History, Member};
+use super::overrides::{KeyBytes, Override, Overrides, Said};
+use super::placement::{self, History, Member, Placed};
 use super::policy::Policy;
 use super::replicas::{MAX_REPLICAS, Rows, Spread, Zones};
 use super::topology::{NOBODY, Table, Topology};
+use crate::hash::StableKey;
 
 /// Describes a topology, or the next version of one. Mistakes surface in
 /// [`build`](Self::build).
@@ -16,6 +18,7 @@ pub struct TopologyBuilder {
     previous: Option<Topology>,
     epoch: Option<u64>,
     edits: Vec<Edit>,
+    overrides: Vec<(KeyBytes, Option<Override>)>,
     policy: Option<Policy>,
     slots: Option<u32>,
     replicas: Option<usize>,
@@ -35,6 +38,7 @@ impl TopologyBuilder {
             previous: None,
             epoch: None,
             edits: Vec::new(),
+            overrides: Vec::new(),
             policy: None,
             slots: None,
             replicas: None,
@@ -105,6 +109,57 @@ impl TopologyBuilder {
         self
     }
 
+    /// Places this one key on the node of this name, whatever the policy says; all
+    /// others stay where they are. Its further copies lie where they did.
+    ///
+    /// A node that a key is pinned to can't be removed: a celebrity must not fall on
+    /// whoever comes next. In the same edit, [`release`](Self::release) the key or pin it to another.
+    ///
+    /// ```
+    /// use tenfold::router::{Topology, TopologyError};
+    ///
+    /// let before = Topology::builder().nodes(["pg-1", "pg-2", "pg-vip"]).build()?;
+    /// let pinned = before.edit().pin("celebrity", "pg-vip").build()?;
+    /// assert_eq!(pinned.name(pinned.route("celebrity")), Some("pg-vip"));
+    ///
+    /// let error = pinned.edit().remove("pg-vip").build().unwrap_err();
+    /// assert!(matches!(error, TopologyError::PinnedNode { .. }));
+    /// let released = pinned.edit().release("celebrity").build()?;
+    /// assert_eq!(released.fingerprint(), before.fingerprint());
+    /// # Ok::<(), TopologyError>(())
+    /// ```
+    pub fn pin(self, key: impl StableKey, node: impl Into<Arc<str>>) -> Self {
+        self.override_key(&key, Override::Pin(node.into()))
+    }
+
+    /// Places so many copies of this one key, on distinct nodes, 2 to 8: for one that is read
+    /// more than a node can take. The first are those it had, then come others in the
+    /// order of [`spread_over`](Topology::spread_over), in zones of their own no longer.
+    pub fn replicate(self, key: impl StableKey, copies: usize) -> Self {
+        self.override_key(&key, Override::Replicate(copies))
+    }
+
+    /// Splits this one key into so many parts, 2 at least, that lie on distinct nodes as far as
+    /// there are enough: for one that is written more than a node can take. See
+    /// [`Salted`](super::Salted) for how to write and read it, and [`parts_for`](super::parts_for)
+    /// for how many. To split it further, [`release`](Self::release) and split it: no part goes
+    /// elsewhere because of the new ones.
+    pub fn split(self, key: impl StableKey, parts: u32) -> Self {
+        self.override_key(&key, Override::Split(parts))
+    }
+
+    /// Takes back what was said about a key, by [`pin`](Self::pin),
+    /// [`replicate`](Self::replicate) or [`split`](Self::split).
+    pub fn release(mut self, key: impl StableKey) -> Self {
+        self.overrides.push((KeyBytes::of(&key), None));
+        self
+    }
+
+    fn override_key(mut self, key: &impl StableKey, what: Override) -> Self {
+        self.overrides.push((KeyBytes::of(key), Some(what)));
+        self
+    }
+
     /// Sets the epoch, where versions are counted elsewhere.
     pub fn epoch(mut self, epoch: u64) -> Self {
         self.epoch = Some(epoch);
@@ -122,6 +177,7 @@ impl TopologyBuilder {
     pub fn build(self) -> Result<Topology, TopologyError> {
         let previous = self.previous.as_ref().map(|topology| &*topology.0);
         let (nodes, next_id) = nodes(previous, self.edits)?;
+        let said = said(previous, self.overrides, &nodes)?;
         let replicas = self
             .replicas
             .or(previous.map(|table| table.replicas))
@@ -174,6 +230,7 @@ impl TopologyBuilder {
             slots_chosen,
             replicas,
             spread,
+            said,
         }
         .compile(&mut history)
     }
@@ -190,6 +247,7 @@ pub(super) struct Description {
     pub(super) slots_chosen: bool,
     pub(super) replicas: usize,
     pub(super) spread: Spread,
+    pub(super) said: Said,
 }
 
 impl Description {
@@ -226,9 +284,17 @@ impl Description {
             placed,
             buckets: std::mem::take(&mut history.buckets),
             rows: Rows::none(),
+            overrides: Overrides::default(),
+            plain: None,
             fingerprint: OnceLock::new(),
         };
         table.rows = Rows::of(&table);
+        table.overrides = Overrides::compile(self.said, &table)?;
+        if let Placed::Slots(owners) = &table.placed
+            && table.overrides.is_empty()
+        {
+            table.plain = Some(owners.clone());
+        }
         Ok(Topology(Arc::new(table)))
     }
 
@@ -353,6 +419,46 @@ fn nodes(
         .map(|(id, node)| (id.unwrap_or_else(|| NodeId::from_raw(fresh())), node))
         .collect();
     Ok((nodes, next_id))
+}
+
+/// What is said about single keys after these edits.
+fn said(
+    previous: Option<&Table>,
+    edits: Vec<(KeyBytes, Option<Override>)>,
+    nodes: &[(NodeId, Node)],
+) -> Result<Said, TopologyError> {
+    let mut said = previous.map_or_else(Said::new, |table| table.overrides.said.clone());
+    for (key, what) in edits {
+        let before = said.remove(&key.canonical);
+        match (before, what) {
+            (None, Some(what)) => drop(said.insert(key.canonical.clone(), (key, what))),
+            (Some(_), None) => {}
+            (Some(_), Some(_)) => {
+                let key = key.to_string();
+                return Err(TopologyError::OverriddenTwice { key });
+            }
+            (None, None) => {
+                let key = key.to_string();
+                return Err(TopologyError::NotOverridden { key });
+            }
+        }
+    }
+    let had = |name: &Arc<str>| {
+        let mut nodes = previous.iter().flat_map(|table| &table.nodes);
+        nodes.any(|(_, node)| node.name == *name)
+    };
+    for (key, what) in said.values() {
+        if let Override::Pin(name) = what
+            && nodes.iter().all(|(_, node)| node.name != *name)
+            && had(name)
+        {
+            return Err(TopologyError::PinnedNode {
+                node: name.clone(),
+                key: key.to_string(),
+            });
+        }
+    }
+    Ok(said)
 }
 
 fn same_shares(old: &[(NodeId, Node)], new: &[(NodeId, Node)]) -> bool {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use super::builder::{Description, MAX_NAME};
 use super::error::{DecodeError, TopologyError};
 use super::node::{MAX_NODES, Node, NodeId};
+use super::overrides::{KeyBytes, Override, Said};
 use super::placement::{Directory, History, Ketama, Placed, Ranges, slots};
 use super::policy::Policy;
 use super::replicas::Spread;
@@ -16,12 +17,16 @@ impl Topology {
     /// same bytes.
     ///
     /// Numbers are little-endian. First 8 bytes of magic, the format version (2 bytes)
-    /// and the number of the hash (1 byte); at the end the XXH3-64 of all before.
+    /// and the number of the hash (1 byte); at the end the XXH3-64 of all before. Without
+    /// overrides the format is that of version 1; version 2 ends in sections, each with a number
+    /// (1 byte) and a length (4 bytes).
     pub fn to_bytes(&self) -> Vec<u8> {
         let table = &*self.0;
         let mut writer = Writer::default();
         writer.bytes.extend_from_slice(&MAGIC);
-        writer.u16(VERSION);
+        // What needs no more is written so that earlier versions of this crate can read it.
+        let said = &table.overrides.said;
+        writer.u16(if said.is_empty() { PLAIN } else { VERSION });
         writer.u8(HASH);
         writer.u64(table.epoch);
         writer.u32(table.slots);
@@ -40,6 +45,13 @@ impl Topology {
             node.tags.iter().for_each(|tag| writer.text(tag));
         }
         write_history(&mut writer, table);
+        if !said.is_empty() {
+            let mut section = Writer::default();
+            write_overrides(&mut section, said);
+            writer.u8(OVERRIDES);
+            writer.u32(section.bytes.len() as u32);
+            writer.bytes.extend_from_slice(&section.bytes);
+        }
         let checksum = xxh3_64(&writer.bytes, 0);
         writer.u64(checksum);
         writer.bytes
@@ -81,6 +93,9 @@ impl Topology {
             });
         }
         let (mut description, mut history) = read(&mut reader)?;
+        if version > PLAIN {
+            description.said = read_sections(&mut reader)?;
+        }
         if !reader.0.is_empty() {
             return Err(malformed("nothing after the end"));
         }
@@ -143,6 +158,7 @@ fn read(reader: &mut Reader<'_>) -> Result<(Description, History), DecodeError> 
         slots_chosen,
         replicas,
         spread,
+        said: Said::new(),
     };
     Ok((description, history))
 }
@@ -271,6 +287,73 @@ fn read_policy(reader: &mut Reader<'_>) -> Result<Policy, DecodeError> {
         12 => Policy::Ketama(Ketama::LibmemcachedWeighted),
         _ => return Err(malformed("a policy")),
     })
+}
+
+/// What is said about single keys, in the order of their bytes.
+pub(super) fn write_overrides(writer: &mut Writer, said: &Said) {
+    for (key, what) in said.values() {
+        let long = |writer: &mut Writer, bytes: &[u8]| {
+            writer.u32(bytes.len() as u32);
+            writer.bytes.extend_from_slice(bytes);
+        };
+        long(writer, &key.canonical);
+        writer.u8(u8::from(key.ordered.is_some()));
+        if let Some(ordered) = &key.ordered {
+            long(writer, ordered);
+        }
+        match what {
+            Override::Pin(node) => {
+                writer.u8(0);
+                writer.text(node);
+            }
+            Override::Replicate(copies) => {
+                writer.u8(1);
+                writer.u8(*copies as u8);
+            }
+            Override::Split(parts) => {
+                writer.u8(2);
+                writer.u32(*parts);
+            }
+        }
+    }
+}
+
+/// What follows the history. So far there is one kind of section.
+fn read_sections(reader: &mut Reader<'_>) -> Result<Said, DecodeError> {
+    if reader.u8()? != OVERRIDES {
+        return Err(malformed("a section of overrides"));
+    }
+    let len = reader.u32()? as usize;
+    let mut section = Reader(reader.take(len)?);
+    let mut said = Said::new();
+    while !section.0.is_empty() {
+        let long = |reader: &mut Reader<'_>| {
+            let len = reader.u32()? as usize;
+            Ok(Box::from(reader.take(len)?))
+        };
+        let canonical: Box<[u8]> = long(&mut section)?;
+        let mut ordered = None;
+        if section.flag()? {
+            ordered = Some(long(&mut section)?).filter(|ordered| *ordered != canonical);
+        }
+        let what = match section.u8()? {
+            0 => Override::Pin(section.text()?),
+            1 => Override::Replicate(usize::from(section.u8()?)),
+            2 => Override::Split(section.u32()?),
+            _ => return Err(malformed("an override")),
+        };
+        if said
+            .last_key_value()
+            .is_some_and(|(last, _)| *last >= canonical)
+        {
+            return Err(malformed("overrides in the order of keys"));
+        }
+        said.insert(canonical.clone(), (KeyBytes { canonical, ordered }, what));
+    }
+    if said.is_empty() {
+        return Err(malformed("at least one override"));
+    }
+    Ok(said)
 }
 
 fn read_ranges(reader: &mut Reader<'_>) -> Result<Ranges, DecodeError> {
@@ -408,6 +491,10 @@ fn too_short(bytes: &[u8]) -> DecodeError {
 
 const MAGIC: [u8; 8] = *b"10fold\x00T";
 /// The newest format that this version of the crate reads, and the one it writes.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
+/// The newest format without sections.
+const PLAIN: u16 = 1;
+/// The number of the section of overrides.
+const OVERRIDES: u8 = 1;
 /// XXH3-64 with seed 0.
 const HASH: u8 = 1;

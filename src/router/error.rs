@@ -138,6 +138,80 @@ pub enum TopologyError {
         /// What it should be a range of.
         expected: String,
     },
+    /// More exceptions than a topology may have.
+    #[error("overrides may concern {max} keys, every part counted, found {found}")]
+    TooManyOverrides {
+        /// How many keys they concern.
+        found: usize,
+        /// How many they may.
+        max: usize,
+    },
+    /// A key that is too long to be written down.
+    #[error("a key with an override may have {max} bytes, found {found}")]
+    KeyLength {
+        /// How many bytes it has.
+        found: usize,
+        /// How many it may have.
+        max: usize,
+    },
+    /// Two things are said about one key, or about a part of a split key.
+    #[error("key {key} has an override already: release it first")]
+    OverriddenTwice {
+        /// The key.
+        key: String,
+    },
+    /// A key that shall be released, and about which nothing is said.
+    #[error("key {key} has no override to release")]
+    NotOverridden {
+        /// The key.
+        key: String,
+    },
+    /// A number of parts that is out of range.
+    #[error("key {key} can be split into 2 to {max} parts, found {found}")]
+    Parts {
+        /// The key.
+        key: String,
+        /// What was asked for.
+        found: u32,
+        /// The most there may be.
+        max: u32,
+    },
+    /// A number of copies of one key that is out of range.
+    #[error("key {key} can have 2 to {max} copies, found {found}")]
+    Copies {
+        /// The key.
+        key: String,
+        /// What was asked for.
+        found: usize,
+        /// The most there may be.
+        max: usize,
+    },
+    /// A node shall go, and a key is pinned to it. Where to that key may go is yours to say.
+    #[error("key {key} is pinned to node {node:?}: release it, or pin it to another")]
+    PinnedNode {
+        /// The node.
+        node: Arc<str>,
+        /// The key.
+        key: String,
+    },
+    /// Overrides under a policy by which others place keys as well.
+    #[error("{policy} cannot have overrides: the cluster says itself where its keys lie")]
+    NoOverrides {
+        /// The policy.
+        policy: &'static str,
+    },
+    /// Ranges are asked about where keys are not placed by range.
+    #[error("{policy} does not place keys by range, expected range")]
+    NotRanges {
+        /// The policy.
+        policy: &'static str,
+    },
+    /// A range that begins where one does already.
+    #[error("there is a boundary at {at} already: assign the range to another node instead")]
+    Boundary {
+        /// The key.
+        at: String,
+    },
     /// A boundary between ranges that there is not.
     #[error("there is no boundary at {at}")]
     NoBoundary {

@@ -1,4 +1,4 @@
-use super::bytes::{Writer, write_policy};
+use super::bytes::{Writer, write_overrides, write_policy};
 use super::topology::{NOBODY, Table};
 use crate::hash::xxh3_64;
 
@@ -20,5 +20,7 @@ pub(super) fn of(table: &Table) -> u64 {
         let rank = table.ranks.get(usize::from(owner));
         writer.u16(rank.copied().unwrap_or(NOBODY));
     }
+    // Nothing where nothing is said, so that those of earlier versions stay.
+    write_overrides(&mut writer, &table.overrides.said);
     xxh3_64(&writer.bytes, 0)
 }

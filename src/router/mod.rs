@@ -66,9 +66,45 @@
 //! Questions that many shards answer are [`scatter`]ed over them, and one that is slow does not spoil
 //! the rest; [`timeline`] is the fan-out of posts to followers.
 //!
-//! A shard key is judged before it is chosen, by [`Topology::skew_report`]; [`HotKeys`] finds
-//! celebrities in live traffic, and [`Topology::spread_over`] says which nodes to split or copy
-//! one over.
+//! # The bad day of a celebrity
+//!
+//! Placement was even, until somebody famous posted: every fourth request is for one key, and
+//! the one node that has it melts. More nodes do not help, for a key has one home.
+//!
+//! ```
+//! use tenfold::router::{HotKeys, Router, Topology, parts_for};
+//!
+//! let nodes = (0..10).map(|n| format!("pg-{n}"));
+//! let router = Router::new(Topology::builder().nodes(nodes).build()?);
+//! let request = |n: u64| if n % 4 == 0 { 7 } else { n };
+//! let before = router.topology().skew_report((0..100_000).map(request));
+//! assert!(before.max_over_mean() > 2.9); // about 3.25 times what the others have
+//!
+//! // Traffic itself says who it is, for a nanosecond or two a request.
+//! let hot = HotKeys::new();
+//! (0..100_000).for_each(|n| hot.note(request(n)));
+//! let celebrity = &hot.top(1)[0];
+//! assert!(celebrity.at_least() > 20_000);
+//!
+//! // Its writes go to five parts on five nodes from now on; nobody else moves.
+//! let key = celebrity.key().expect("a short key is kept whole");
+//! let parts = parts_for(celebrity.share(), 10);
+//! router.swap(router.topology().edit().split(key, parts).build()?)?;
+//! let part = router.part(7_u64, 12_345);
+//! assert_eq!((part.part(), parts), (0, 5));
+//!
+//! let after = router.topology().skew_report((0..100_000).map(request));
+//! assert!(after.max_over_mean() < 1.32);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What is written more than read is [split](TopologyBuilder::split) into [parts](Salted), what
+//! is read more than written has [copies](TopologyBuilder::replicate), and whoever has a machine
+//! for it [pins](TopologyBuilder::pin) it there. All of that is part of the topology: every
+//! process agrees on it, and [`release`](TopologyBuilder::release) undoes it.
+//! Where keys lie by range, the range that everybody writes to is split by
+//! [`Topology::propose_split`]. A shard key is judged before it is chosen, by
+//! [`Topology::skew_report`].
 //!
 //! # What you can rely on
 //!
@@ -98,6 +134,9 @@
 //! and a hundred per node, so ten nodes have 32 KiB of table, and a thousand 256 KiB.
 //! [`Router::route`] is the hash and five loads, all but one of which every call shares;
 //! [`Router::replicas`] two more. Neither allocates.
+//! Where something is said about single keys, of which there may be [1024](MAX_OVERRIDES), the
+//! others of their slots pay for a counted pointer and a search among 1024 hashes, and no other
+//! slot for anything. [`HotKeys`] takes 64 KiB and a nanosecond or two per request.
 //! [`Policy::Range`], [`Policy::RedisCluster`] and [`Policy::Ketama`] do not place by that
 //! hash: there the router first takes a counted pointer to the topology, two atomic
 //! additions, and then looks the key up by a short search or a CRC.
@@ -127,6 +166,7 @@ mod hot_keys;
 #[cfg(all(test, tenfold_shuttle))]
 mod models;
 mod node;
+mod overrides;
 pub mod placement;
 mod plan;
 mod policy;
@@ -138,6 +178,7 @@ mod route;
     reason = "the block's main type has its name"
 )]
 mod router;
+mod salted;
 pub mod scatter;
 mod skew;
 pub mod timeline;
@@ -149,11 +190,13 @@ pub use builder::TopologyBuilder;
 pub use error::{DecodeError, StaleTopology, TopologyError};
 pub use hot_keys::HotKeys;
 pub use node::{MAX_NODES, Node, NodeId};
+pub use overrides::{MAX_OVERRIDES, Override};
 pub use plan::{Incomparable, Move, Plan, Span};
 pub use policy::Policy;
 pub use replicas::{MAX_REPLICAS, Replicas, Spread};
 pub use route::Groups;
 pub use router::Router;
+pub use salted::{Salted, parts_for};
 pub use skew::SkewReport;
 pub use top_keys::{HotKey, TopKeys};
 pub use topology::Topology;

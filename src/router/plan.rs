@@ -3,6 +3,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use super::node::NodeId;
 use super::placement::{Placed, show};
 use super::topology::{Table, Topology};
 
@@ -30,6 +31,7 @@ pub struct Plan {
     from_epoch: u64,
     to_epoch: u64,
     moves: Vec<Move>,
+    exceptions: Vec<Box<[u8]>>,
     moved: Option<f64>,
     least: Option<f64>,
 }
@@ -46,9 +48,18 @@ impl Plan {
     }
 
     /// What moves, in the order of hashes, slots or keys. Neighbours that move
-    /// between the same nodes are one.
+    /// between the same nodes are one. Behind them come [single keys](Span::Key): those
+    /// that either topology [says something](Topology::override_of) about, parts of split keys
+    /// among them, and that go elsewhere. Such a key is moved as its own entry says, whatever
+    /// happens to the range that it lies in.
     pub fn moves(&self) -> &[Move] {
         &self.moves
+    }
+
+    /// The canonical bytes of keys that stay where they are though the range that they lie in
+    /// moves: they are pinned, say.
+    pub fn exceptions(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.exceptions.iter().map(|key| &**key)
     }
 
     /// Whether nothing moves.
@@ -72,17 +83,19 @@ impl Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "epoch {} to {}: ", self.from_epoch, self.to_epoch)?;
-        match (self.moved, self.least) {
-            (Some(moved), Some(least)) => writeln!(
-                f,
-                "{:.3} % of all keys move, {:.3} % must",
-                100.0 * moved,
-                100.0 * least
-            )?,
-            _ => writeln!(f, "{} ranges of keys move", self.moves.len())?,
+        if let (Some(moved), Some(least)) = (self.moved, self.least) {
+            let [moved, least] = [moved, least].map(|share| 100.0 * share);
+            writeln!(f, "{moved:.3} % of all keys move, {least:.3} % must")?;
+        } else {
+            let ranges = self.moves.iter();
+            let ranges = ranges.filter(|part| !matches!(part.span, Span::Key(_)));
+            writeln!(f, "{} ranges of keys move", ranges.count())?;
         }
         for part in &self.moves {
             writeln!(f, "  {} -> {}: {}", part.from, part.to, part.span)?;
+        }
+        for key in &self.exceptions {
+            writeln!(f, "  stays: key {}", show(key))?;
         }
         Ok(())
     }
@@ -138,6 +151,8 @@ pub enum Span {
         /// The first that is not among them.
         to: Option<Box<[u8]>>,
     },
+    /// The one with these canonical bytes.
+    Key(Box<[u8]>),
 }
 
 impl fmt::Display for Span {
@@ -150,6 +165,7 @@ impl fmt::Display for Span {
             Self::RingHashes(range) => {
                 write!(f, "points {:08x} to {:08x}", range.start(), range.end())
             }
+            Self::Key(key) => write!(f, "key {}", show(key)),
             Self::Keys { from, to: None } => write!(f, "keys from {} on", show(from)),
             Self::Keys { from, to: Some(to) } => {
                 write!(f, "keys from {} to before {}", show(from), show(to))
@@ -181,6 +197,7 @@ impl Topology {
             from_epoch: old_table.epoch,
             to_epoch: new_table.epoch,
             moves: Vec::new(),
+            exceptions: Vec::new(),
             moved: None,
             least: None,
         };
@@ -212,11 +229,33 @@ impl Topology {
                 });
             }
         }
+        plan.compare_keys(old_table, new_table);
         Ok(plan)
     }
 }
 
 impl Plan {
+    /// What either topology says about single keys.
+    fn compare_keys(&mut self, old: &Table, new: &Table) {
+        let begun = old.overrides.exact.iter();
+        let begun = begun.filter(|exact| new.overrides.like(exact).is_none());
+        for exact in begun.chain(&new.overrides.exact) {
+            let [before, after] = [old, new].map(|table| table.name(table.owner_of(exact)));
+            let key = &exact.key.canonical;
+            if before != after {
+                self.push(Span::Key(key.clone()), before, after, None);
+                continue;
+            }
+            let [before, after] = [old, new].map(|table| {
+                let place = table.place_of(&exact.key);
+                table.name(table.owner(place))
+            });
+            if before != after {
+                self.exceptions.push(key.clone());
+            }
+        }
+    }
+
     fn compare_numbers(
         &mut self,
         old: &[(u64, Arc<str>)],
@@ -252,12 +291,14 @@ impl Plan {
 }
 
 impl Table {
+    fn name(&self, id: NodeId) -> Arc<str> {
+        let rank = usize::from(self.ranks[id.index()]);
+        self.nodes[rank].1.name.clone()
+    }
+
     /// Where runs of one owner begin, and who that is: as hashes, slots or points.
     fn runs(&self) -> Vec<(u64, Arc<str>)> {
-        let name = |id: u16| {
-            let rank = usize::from(self.ranks[usize::from(id)]);
-            self.nodes[rank].1.name.clone()
-        };
+        let name = |id: u16| self.name(NodeId::from_raw(id));
         match &self.placed {
             Placed::Slots(owners) | Placed::Redis(owners) => {
                 let redis = matches!(self.placed, Placed::Redis(_));

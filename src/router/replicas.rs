@@ -42,6 +42,14 @@ impl Replicas {
         Self::new([id; MAX_REPLICAS], 1)
     }
 
+    /// The first eight of these, of which there is one at least.
+    pub(super) fn of(nodes: &[NodeId]) -> Self {
+        let len = nodes.len().min(MAX_REPLICAS);
+        let mut ids = [nodes[0]; MAX_REPLICAS];
+        ids[..len].copy_from_slice(&nodes[..len]);
+        Self::new(ids, len)
+    }
+
     #[inline]
     pub(super) fn new(ids: [NodeId; MAX_REPLICAS], len: usize) -> Self {
         Self {
@@ -166,7 +174,7 @@ impl Zones {
         Self { of, nodes }
     }
 
-    fn of(&self, id: NodeId) -> u16 {
+    pub(super) fn of(&self, id: NodeId) -> u16 {
         self.of[id.index()]
     }
 }

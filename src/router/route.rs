@@ -1,4 +1,5 @@
 use super::node::NodeId;
+use super::overrides::Exact;
 use super::placement::{Placed, redis_slot};
 use super::replicas::{Replicas, draw};
 use super::topology::{Table, Topology};
@@ -9,15 +10,15 @@ impl Topology {
     ///
     /// One hash and one load from the table (for [`Range`](super::Policy::Range) and
     /// [`Ketama`](super::Policy::Ketama) a short search); no lock. Keys of up to 128
-    /// bytes are routed without an allocation.
+    /// bytes are routed without an allocation. Where something is
+    /// [said](Self::override_of) about some keys, the others pay for a look at
+    /// a mark, and those in a marked slot for a short search.
     #[inline]
     pub fn route(&self, key: impl StableKey) -> NodeId {
         let table = &*self.0;
-        match &table.placed {
-            Placed::Slots(owners) => {
-                NodeId::from_raw(owners[slot(key.stable_hash(0), owners.len())])
-            }
-            _ => table.owner_by_bytes(&key),
+        match &table.plain {
+            Some(owners) => NodeId::from_raw(owners[slot(key.stable_hash(0), owners.len())]),
+            None => table.owner_otherwise(&key),
         }
     }
 
@@ -40,7 +41,11 @@ impl Topology {
     /// ```
     #[inline]
     pub fn replicas(&self, key: impl StableKey) -> Replicas {
-        self.0.replicas_at(self.0.place(&key))
+        let table = &*self.0;
+        match &table.plain {
+            Some(owners) => table.replicas_at(slot(key.stable_hash(0), owners.len())),
+            None => table.replicas_otherwise(&key),
+        }
     }
 
     /// The first node, in the key's own order of preference, that is accepted:
@@ -68,7 +73,10 @@ impl Topology {
     ) -> Option<NodeId> {
         let table = &*self.0;
         let place = table.place(&key);
-        let copies = table.replicas_at(place);
+        let copies = match table.exact(&key) {
+            Some(exact) => exact.copies,
+            None => table.replicas_at(place),
+        };
         if let Some(id) = copies.iter().find(|id| accept(**id)) {
             return Some(*id);
         }
@@ -126,7 +134,8 @@ impl Topology {
         Groups { ends, positions }
     }
 
-    /// The slot of a key, if the policy has slots.
+    /// The slot of a key, if the policy has slots; something may be
+    /// [said](Self::override_of) about the key nevertheless.
     pub fn slot_of(&self, key: impl StableKey) -> Option<u32> {
         match &self.0.placed {
             Placed::Slots(_) | Placed::Redis(_) => Some(self.0.place(&key) as u32),
@@ -184,8 +193,45 @@ impl Table {
 
     #[cold]
     #[inline(never)]
-    fn owner_by_bytes(&self, key: &impl StableKey) -> NodeId {
-        self.owner(self.place_by_bytes(key))
+    fn owner_otherwise(&self, key: &impl StableKey) -> NodeId {
+        if let Placed::Slots(owners) = &self.placed {
+            let hash = key.stable_hash(0);
+            let slot = slot(hash, owners.len());
+            return match self.said_in(slot, hash, key) {
+                Some(exact) => exact.copies.primary(),
+                None => NodeId::from_raw(owners[slot]),
+            };
+        }
+        match self.exact(key) {
+            Some(exact) => exact.copies.primary(),
+            None => self.owner(self.place_by_bytes(key)),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn replicas_otherwise(&self, key: &impl StableKey) -> Replicas {
+        if let Placed::Slots(owners) = &self.placed {
+            let hash = key.stable_hash(0);
+            let slot = slot(hash, owners.len());
+            return match self.said_in(slot, hash, key) {
+                Some(exact) => exact.copies,
+                None => self.replicas_at(slot),
+            };
+        }
+        match self.exact(key) {
+            Some(exact) => exact.copies,
+            None => self.replicas_at(self.place_by_bytes(key)),
+        }
+    }
+
+    /// What is said about a key with this slot and hash.
+    #[inline]
+    fn said_in(&self, slot: usize, hash: u64, key: &impl StableKey) -> Option<&Exact> {
+        if !self.overrides.is_marked(slot) {
+            return None;
+        }
+        self.overrides.find(hash, key)
     }
 
     #[cold]

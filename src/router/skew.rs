@@ -1,6 +1,7 @@
 use std::fmt;
 
 use super::node::NodeId;
+use super::salted::parts_for;
 use super::top_keys::{HotKey, TopKeys};
 use super::topology::Topology;
 use crate::hash::StableKey;
@@ -57,13 +58,11 @@ impl SkewReport {
         count as f64 / self.keys.max(1) as f64
     }
 
-    /// Over how many nodes to [spread](Topology::spread_over) that key so that, all
+    /// Into how many parts to [split](super::TopologyBuilder::split) that key so that, all
     /// else being even, no node has more than 1.3 times the mean: 1 if it is
     /// light enough as it is.
     pub fn parts_for_heaviest(&self) -> usize {
-        let (share, nodes) = (self.share_of_heaviest(), self.loads.len() as f64);
-        // A node that holds one part has (1 - share) / nodes + share / parts.
-        ((share * nodes / (0.3 + share)).ceil() as usize).max(1)
+        parts_for(self.share_of_heaviest(), self.loads.len()) as usize
     }
 }
 
@@ -87,7 +86,7 @@ impl fmt::Display for SkewReport {
             ),
             parts => writeln!(
                 f,
-                "the heaviest key is {percent:.2} % of all: split it over {parts} nodes"
+                "the heaviest key is {percent:.2} % of all: split it into {parts} parts"
             ),
         }
     }
@@ -95,11 +94,22 @@ impl fmt::Display for SkewReport {
 
 impl Topology {
     /// Routes a sample of keys and says how even that is, and which come too often.
+    ///
+    /// A key that is split or has copies of its own counts for each of their nodes in turn.
     pub fn skew_report<K: StableKey>(&self, keys: impl IntoIterator<Item = K>) -> SkewReport {
         let mut counts = vec![0_u64; self.node_bound()];
         let mut top = TopKeys::new(1000);
+        // How often each key came about which something is said.
+        let mut turns = vec![0; self.0.overrides.exact.len()];
         for key in keys {
-            counts[self.route(&key).index()] += 1;
+            let node = match self.0.numbered(&key) {
+                Some((number, load)) => {
+                    turns[number] += 1;
+                    load[turns[number] % load.len()]
+                }
+                None => self.route(&key),
+            };
+            counts[node.index()] += 1;
             top.count(&key, 1);
         }
         let total = self.0.total_weight as f64;
@@ -116,30 +126,31 @@ impl Topology {
         }
     }
 
-    /// The nodes to split or copy a celebrity over: as many as asked for, or all there
-    /// are, distinct, its home first, then in its order of preference; so that one part
+    /// The nodes that a celebrity's parts or copies lie on, or would: as many as asked
+    /// for, or all there are, distinct, its home and copies first; so that one part
     /// more changes no other.
     ///
-    /// *Split* it, where it is written more than read: each write goes to one part, under
-    /// a key with the part's number, and reads gather all. *Copy* it, where it is read more:
-    /// writes go to all, and reads to any one.
+    /// [Split](super::TopologyBuilder::split) it, where it is written more than read, and
+    /// [copy](super::TopologyBuilder::replicate) it, where it is read more.
     ///
     /// ```
     /// use tenfold::router::Topology;
     ///
     /// let topology = Topology::builder().nodes(["a", "b", "c", "d"]).build()?;
-    /// let parts = topology.spread_over("celebrity", 3);
-    /// assert_eq!((parts.len(), parts[0]), (3, topology.route("celebrity")));
+    /// let nodes = topology.spread_over("celebrity", 3);
+    /// assert_eq!((nodes.len(), nodes[0]), (3, topology.route("celebrity")));
+    ///
+    /// let split = topology.edit().split("celebrity", 3).build()?;
+    /// let parts = split.parts("celebrity").map(|part| split.route(part));
+    /// assert_eq!(parts.collect::<Vec<_>>(), nodes);
     /// # Ok::<(), tenfold::router::TopologyError>(())
     /// ```
     pub fn spread_over(&self, key: impl StableKey, parts: usize) -> Vec<NodeId> {
-        let mut nodes: Vec<NodeId> = Vec::new();
-        while nodes.len() < parts {
-            match self.route_where(&key, |id| !nodes.contains(&id)) {
-                Some(next) => nodes.push(next),
-                None => break,
-            }
-        }
-        nodes
+        let place = self.0.place(&key);
+        let copies = match self.0.exact(&key) {
+            Some(exact) => exact.copies,
+            None => self.0.replicas_at(place),
+        };
+        self.0.spread_from(&copies, place, parts)
     }
 }

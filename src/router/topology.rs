@@ -5,6 +5,7 @@ use super::builder::TopologyBuilder;
 use super::error::StaleTopology;
 use super::fingerprint;
 use super::node::{Node, NodeId};
+use super::overrides::Overrides;
 use super::placement::{History, Placed};
 use super::policy::Policy;
 use super::replicas::{Rows, Spread, Zones};
@@ -59,6 +60,11 @@ pub(super) struct Table {
     pub(super) buckets: Vec<Option<u16>>,
     pub(super) zones: Zones,
     pub(super) rows: Rows,
+    /// What is said about single keys.
+    pub(super) overrides: Overrides,
+    /// The owner of each slot, if that is all there is to ask: not if keys go by something
+    /// else, and not if something is said about any of them.
+    pub(super) plain: Option<Arc<[u16]>>,
     /// Made when it is first asked for.
     pub(super) fingerprint: OnceLock<u64>,
 }
@@ -156,7 +162,8 @@ impl Topology {
         self.0.slots
     }
 
-    /// The owner of a slot, if there is such a slot.
+    /// The owner of a slot, if there is such a slot: of its keys, unless something
+    /// [is said](Self::override_of) about one.
     pub fn owner_of_slot(&self, slot: u32) -> Option<NodeId> {
         let owner = self.0.slot_owners().get(slot as usize)?;
         Some(NodeId::from_raw(*owner))
@@ -197,7 +204,7 @@ impl Table {
         let owners = match (&self.placed, next) {
             (Placed::Slots(owners), Policy::Balanced)
             | (Placed::Redis(owners), Policy::RedisCluster(None)) => owners,
-            _ => &Vec::new(),
+            _ => &Arc::default(),
         };
         let times = slots.checked_div(self.slots).unwrap_or(0);
         let fits = times * self.slots == slots;

@@ -31,3 +31,29 @@ pub fn owners(topology: &Topology) -> Vec<String> {
         .map(|slot| name(topology, topology.owner_of_slot(slot).unwrap()))
         .collect()
 }
+
+/// Zipf's law with exponent 1 over ranks 0, 1, …, by inversion.
+pub struct Zipf {
+    sums: Vec<f64>,
+}
+
+impl Zipf {
+    pub fn new(keys: u64) -> Self {
+        let shares = (1..=keys).map(|rank| 1.0 / rank as f64);
+        let sums = shares.scan(0.0, |sum, share| {
+            *sum += share;
+            Some(*sum)
+        });
+        Self {
+            sums: sums.collect(),
+        }
+    }
+
+    pub fn stream(&self, seed: u64) -> impl Iterator<Item = u64> {
+        let mut rng = tenfold::rng::Rng::with_seed(seed);
+        std::iter::repeat_with(move || {
+            let draw = rng.next_u64() as f64 / 2_f64.powi(64) * self.sums[self.sums.len() - 1];
+            self.sums.partition_point(|&sum| sum < draw) as u64
+        })
+    }
+}

@@ -9,12 +9,15 @@ mod jump;
 mod ketama;
 mod maglev;
 mod md5;
+mod range_split;
 mod ranges;
 mod redis;
 mod rendezvous;
 mod ring;
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
 
 use super::error::TopologyError;
 use super::policy::Policy;
@@ -23,6 +26,7 @@ pub use directory::Directory;
 pub use jump::jump;
 pub use ketama::Ketama;
 pub use maglev::maglev;
+pub use range_split::{RangePiece, RangeSplit};
 pub use ranges::Ranges;
 pub use redis::redis_slot;
 
@@ -53,11 +57,11 @@ pub(super) struct History {
 #[derive(Debug)]
 pub(super) enum Placed {
     /// By the top of the key's hash.
-    Slots(Vec<u16>),
+    Slots(Arc<[u16]>),
     /// By the slot that Redis would give it.
-    Redis(Vec<u16>),
+    Redis(Arc<[u16]>),
     /// By the order of keys: the owner of each range.
-    Ranges(Ranges, Vec<u16>),
+    Ranges(Ranges, Arc<[u16]>),
     /// By the next point on a ring.
     Ring(Ring),
 }
@@ -76,27 +80,29 @@ pub(super) fn compile(
         owners => balanced::rebalanced(owners, members),
     };
     Ok(match policy {
-        Policy::Balanced => Placed::Slots(balanced(&history.owners)),
-        Policy::Rendezvous => Placed::Slots(rendezvous::owners(slots, members)),
+        Policy::Balanced => Placed::Slots(balanced(&history.owners).into()),
+        Policy::Rendezvous => Placed::Slots(rendezvous::owners(slots, members).into()),
         Policy::Ring { vnodes } => {
             limit_points(ring::points(*vnodes, members))?;
-            Placed::Slots(ring::owners(slots, *vnodes, members))
+            Placed::Slots(ring::owners(slots, *vnodes, members).into())
         }
         Policy::Jump => {
             unweighted(policy, members)?;
             history.buckets = jump::buckets(&history.buckets, members);
-            Placed::Slots(jump::owners(slots, &history.buckets))
+            Placed::Slots(jump::owners(slots, &history.buckets).into())
         }
-        Policy::Maglev => Placed::Slots(maglev::owners(slots, members)),
+        Policy::Maglev => Placed::Slots(maglev::owners(slots, members).into()),
         Policy::Modulo => {
             unweighted(policy, members)?;
             let owner = |slot: u32| members[slot as usize % members.len()].id;
             Placed::Slots((0..slots).map(owner).collect())
         }
-        Policy::Range(ranges) => Placed::Ranges(ranges.clone(), ranges.owners(members)?),
-        Policy::Directory(directory) => Placed::Slots(directory.owners(slots, members)?),
-        Policy::RedisCluster(Some(directory)) => Placed::Redis(directory.owners(slots, members)?),
-        Policy::RedisCluster(None) => Placed::Redis(balanced(&history.owners)),
+        Policy::Range(ranges) => Placed::Ranges(ranges.clone(), ranges.owners(members)?.into()),
+        Policy::Directory(directory) => Placed::Slots(directory.owners(slots, members)?.into()),
+        Policy::RedisCluster(Some(directory)) => {
+            Placed::Redis(directory.owners(slots, members)?.into())
+        }
+        Policy::RedisCluster(None) => Placed::Redis(balanced(&history.owners).into()),
         Policy::Ketama(flavour) => {
             if *flavour == Ketama::Libmemcached {
                 unweighted(policy, members)?;

@@ -55,6 +55,42 @@ impl Ranges {
         self
     }
 
+    /// Divides the range that this key lies in: from here to its end, it is this node's.
+    /// No other key goes elsewhere, and [`merge`](Self::merge) undoes it.
+    ///
+    /// # Errors
+    ///
+    /// [`TopologyError::Boundary`] if a range begins there already.
+    ///
+    /// ```
+    /// use tenfold::router::{TopologyError, placement::Ranges};
+    ///
+    /// let ranges = Ranges::all("a").divide("m", "b")?;
+    /// assert_eq!(ranges.node_of("zebra"), "b");
+    /// assert!(matches!(ranges.clone().divide("m", "c"), Err(TopologyError::Boundary { .. })));
+    /// assert_eq!(ranges.merge("m")?, Ranges::all("a"));
+    /// # Ok::<(), TopologyError>(())
+    /// ```
+    pub fn divide(
+        self,
+        at: impl StableKey,
+        node: impl Into<Arc<str>>,
+    ) -> Result<Self, TopologyError> {
+        let at = ordered(&at);
+        match self.find(&at) {
+            Err(_) => Ok(self.split_bytes(&at, node.into())),
+            Ok(_) => Err(TopologyError::Boundary { at: show(&at) }),
+        }
+    }
+
+    /// Gives the range that this key lies in, as it is, to another node.
+    #[must_use]
+    pub fn assign(mut self, key: impl StableKey, node: impl Into<Arc<str>>) -> Self {
+        let range = self.position(&ordered(&key));
+        self.starts[range].1 = node.into();
+        self
+    }
+
     /// Takes away the boundary at this key: the range before it goes on to
     /// the end of the one that began here.
     ///
@@ -137,6 +173,11 @@ impl Ranges {
         }
     }
 
+    /// The name of the node whose range a key lies in.
+    pub fn node_of(&self, key: impl StableKey) -> &str {
+        &self.starts[self.position(&ordered(&key))].1
+    }
+
     /// How many ranges there are.
     pub fn count(&self) -> usize {
         self.starts.len()
@@ -168,7 +209,7 @@ impl Ranges {
 }
 
 /// A key's bytes in the order of keys.
-fn ordered(key: &impl StableKey) -> Vec<u8> {
+pub(super) fn ordered(key: &impl StableKey) -> Vec<u8> {
     let mut bytes = CanonicalBytes::new();
     key.write_ordered(&mut bytes);
     bytes.as_slice().to_vec()
