@@ -3,12 +3,10 @@
 //! with another program.
 
 mod balanced;
-mod crc32;
 mod directory;
 mod jump;
 mod ketama;
 mod maglev;
-mod md5;
 mod ranges;
 mod redis;
 mod rendezvous;
