@@ -179,6 +179,28 @@ fn a_bucket_of_jump_is_taken_over_by_who_comes_next() {
     }
 }
 
+/// Slots that land in empty buckets jump again, and when nearly all are empty that took
+/// minutes: a fleet that is scaled down hung whoever edited it, and whoever read its bytes.
+#[test]
+fn jump_shrinks_from_thousands_of_nodes_to_a_few() {
+    let many = of(Policy::Jump, 2000);
+    let edit = (3..2000).fold(many.edit(), |edit, n| edit.remove(format!("node-{n}")));
+    let few = edit.build().unwrap();
+    for (_, node) in few.nodes() {
+        let share = few.slots_of(few.id_of(node.name()).unwrap()) as f64 / f64::from(few.slots());
+        assert!((share - 1.0 / 3.0).abs() < 0.01, "{share}");
+    }
+    let two = few.edit().remove("node-1").build().unwrap();
+    let four = few.edit().node("new").build().unwrap();
+    let (before, without, with) = (owners(&few), owners(&two), owners(&four));
+    for slot in 0..before.len() {
+        assert!(without[slot] == before[slot] || before[slot] == "node-1");
+        assert!(with[slot] == before[slot] || with[slot] == "new");
+    }
+    let back = Topology::from_bytes(&few.to_bytes()).unwrap();
+    assert_eq!(owners(&back), before);
+}
+
 #[test]
 fn maglev_is_even_and_nearly_minimal() {
     let before = of(Policy::Maglev, 10);

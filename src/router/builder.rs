@@ -162,7 +162,8 @@ impl TopologyBuilder {
         let mut history = previous.map_or_else(History::default, |table| {
             let mut history = table.history(&policy, slots);
             // Doubling moves nothing; evening out is an edit of its own.
-            history.settled = slots != table.slots && same_shares(&table.nodes, &nodes);
+            history.settled =
+                same_policy.is_some() && slots != table.slots && same_shares(&table.nodes, &nodes);
             history
         });
         Description {

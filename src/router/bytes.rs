@@ -188,10 +188,10 @@ fn read_history(
             history.owners.resize(len, owner);
         }
     } else if *policy == Policy::Jump {
+        let mut free = ids.clone();
         for _ in 0..reader.u32()? {
             let bucket = reader.u16()?;
-            let again = history.buckets.contains(&Some(bucket));
-            if bucket != NOBODY && (again || !ids.contains(&bucket)) {
+            if bucket != NOBODY && !free.remove(&bucket) {
                 return Err(malformed("a bucket of each node"));
             }
             history
