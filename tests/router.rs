@@ -647,6 +647,35 @@ fn mistakes_are_told_by_name() {
 }
 
 #[test]
+fn mistakes_in_ranges_of_keys_are_told_by_name() {
+    let of = |bounds: [(Option<u64>, Option<u64>, &'static str); 2]| Ranges::from_bounds(bounds);
+    let overlap = of([(None, Some(7), "a"), (Some(6), None, "b")]);
+    assert!(matches!(
+        overlap,
+        Err(TopologyError::OverlappingRanges { .. })
+    ));
+    for gap in [
+        of([(None, Some(6), "a"), (Some(7), None, "b")]),
+        of([(Some(1), Some(7), "a"), (Some(7), None, "b")]),
+        of([(None, Some(7), "a"), (Some(7), Some(9), "b")]),
+    ] {
+        assert!(matches!(gap, Err(TopologyError::Gap { .. })), "{gap:?}");
+    }
+    let empty = of([(None, Some(7), "a"), (Some(7), Some(7), "b")]);
+    assert!(matches!(empty, Err(TopologyError::Range { .. })));
+    let nothing = Ranges::from_bounds::<u64, &str>([]);
+    assert!(matches!(nothing, Err(TopologyError::Gap { .. })));
+    // A node that holds a range cannot go before its range does.
+    let builder = Topology::builder().nodes(["a", "b"]);
+    let ranges = Policy::Range(Ranges::all("a").split(7_u64, "b"));
+    let topology = builder.policy(ranges).build().unwrap();
+    assert_eq!(
+        topology.edit().remove("b").build().unwrap_err(),
+        TopologyError::UnknownNode { name: "b".into() }
+    );
+}
+
+#[test]
 fn the_largest_topology_there_may_be_works() {
     let topology = of(Policy::Balanced, MAX_NODES);
     assert_eq!(
