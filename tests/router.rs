@@ -595,6 +595,15 @@ fn mistakes_are_told_by_name() {
             max: 1024
         }
     );
+    let tagged = (0..=65_535).fold(Node::new("t"), |node, n| node.tag(format!("{n}")));
+    assert_eq!(
+        build(two().node(tagged)),
+        TopologyError::TooManyTags {
+            name: "t".into(),
+            found: 65_536,
+            max: 65_535
+        }
+    );
     let slots = |slots| build(two().slots(slots));
     assert!(matches!(
         slots(1000),

@@ -45,10 +45,14 @@ fn whatever_is_wrong_has_an_error_of_its_own() {
         (NEXT_ID, 1, "a distinct id of each node"),
         (NAME, b'x', "nodes in the order of names"),
         (NAME, 0xff, "a name in UTF-8"),
-        (COUNT, 200, "more bytes"),
     ] {
         let error = with(at, &[byte]).unwrap_err();
         assert_eq!(error, DecodeError::Malformed { expected });
+    }
+    let expected = "more bytes";
+    for len in 19..content().len() - 1 {
+        let error = signed(content()[..len].to_vec()).unwrap_err();
+        assert_eq!(error, DecodeError::Malformed { expected }, "{len} bytes");
     }
     let last = content().len() - 4;
     let expected = "an owner for each slot";
@@ -118,7 +122,6 @@ const REPLICAS: usize = 24;
 const SPREAD: usize = 25;
 const POLICY: usize = 26;
 const NEXT_ID: usize = 27;
-const COUNT: usize = 31;
 /// Of the first node.
 const NAME: usize = 39;
 const WEIGHT: usize = 45;

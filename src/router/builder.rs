@@ -255,6 +255,13 @@ impl Description {
                     });
                 }
             }
+            if node.tags.len() > MAX_TAGS {
+                return Err(TopologyError::TooManyTags {
+                    name: node.name.clone(),
+                    found: node.tags.len(),
+                    max: MAX_TAGS,
+                });
+            }
             if node.weight == 0 {
                 return Err(TopologyError::ZeroWeight {
                     name: node.name.clone(),
@@ -363,3 +370,5 @@ fn same_shares(old: &[(NodeId, Node)], new: &[(NodeId, Node)]) -> bool {
 
 /// The longest name of a node, a zone or a tag.
 pub(super) const MAX_NAME: usize = 1024;
+/// The most tags of a node: they are counted in two bytes when they are written down.
+const MAX_TAGS: usize = u16::MAX as usize;

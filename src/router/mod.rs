@@ -128,6 +128,8 @@ pub mod placement;
 mod plan;
 mod policy;
 mod published;
+#[cfg(feature = "serde")]
+mod readable;
 mod replicas;
 mod route;
 #[allow(

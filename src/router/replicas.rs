@@ -9,6 +9,11 @@ use crate::rng::mix;
 
 /// How the copies of a key are spread over zones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "kebab-case")
+)]
 #[non_exhaustive]
 pub enum Spread {
     /// Distinct nodes, wherever they are.

@@ -18,6 +18,10 @@ use super::replicas::{Rows, Spread, Zones};
 ///
 /// A clone is another handle to the same table.
 ///
+/// With the feature `serde` it is written in words where people may read them, with
+/// nodes by name, and otherwise as [`to_bytes`](Self::to_bytes). Either is checked when
+/// it is read, and comes back with its history and its epoch.
+///
 /// ```
 /// use tenfold::router::{Node, Topology};
 ///

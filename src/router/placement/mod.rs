@@ -25,6 +25,8 @@ pub use ranges::Ranges;
 pub use redis::redis_slot;
 
 pub(super) use ketama::Ring;
+#[cfg(feature = "serde")]
+pub(super) use ranges::hex;
 pub(super) use ranges::show;
 pub(super) use redis::REDIS_SLOTS;
 

@@ -15,7 +15,7 @@ mod version;
 
 use tenfold::hash::StableKey;
 use tenfold::router::{Loads, NodeId, Router, StaleTopology, Topology};
-use version::{Model, Version};
+use version::Version;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Op {
