@@ -739,6 +739,33 @@ fn an_older_topology_is_refused_and_nothing_changes() {
 }
 
 #[test]
+fn stats_say_what_is_in_force_and_what_it_takes() {
+    let first = of(Policy::Balanced, 3);
+    let router = Router::new(first.clone());
+    // The topology's own table and a copy, two bytes a slot.
+    assert_eq!(router.stats().table_bytes, 2 * 2 * 16_384);
+    let copies = first.edit().replicas(3).slots(1 << 15).build().unwrap();
+    router.swap(copies.clone()).unwrap();
+    router.swap(first.edit().build().unwrap()).unwrap_err();
+    let stats = router.stats();
+    let text = "epoch 2: 3 nodes, balanced, 32768 slots, 3 copies; 622608 bytes of tables; \
+                1 swaps, 1 refused";
+    assert_eq!(stats.to_string(), text);
+    // Of slots that were, one copy is kept; copies of keys take 6 and 8 bytes a slot.
+    let slots = 1 << 15;
+    assert_eq!(stats.table_bytes, slots + (2 + 6 + 2 + 8) * slots + 16);
+    for policy in [
+        Policy::Ketama(Ketama::Nginx),
+        Policy::Range(Ranges::all("node-1")),
+    ] {
+        let next = copies.edit().policy(policy).epoch(9).build().unwrap();
+        let router = Router::new(next);
+        assert_eq!(router.stats().slots, 0);
+        assert!(router.stats().table_bytes > 0);
+    }
+}
+
+#[test]
 fn a_router_answers_as_its_topology_through_every_swap() {
     let mut topology = Topology::builder()
         .nodes(names(4))

@@ -138,6 +138,7 @@ mod route;
 )]
 mod router;
 mod skew;
+mod stats;
 mod top_keys;
 mod topology;
 
@@ -152,5 +153,6 @@ pub use replicas::{MAX_REPLICAS, Replicas, Spread};
 pub use route::Groups;
 pub use router::Router;
 pub use skew::SkewReport;
+pub use stats::RouterStats;
 pub use top_keys::{HotKey, TopKeys};
 pub use topology::Topology;

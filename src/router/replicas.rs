@@ -134,6 +134,10 @@ impl Rows {
         Some(Replicas::new(*row, self.len))
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&*self.ids)
+    }
+
     /// All rows, without what is behind the last.
     pub(super) fn iter(&self) -> impl Iterator<Item = &[NodeId]> {
         let used = self.ids.len().saturating_sub(MAX_REPLICAS);

@@ -8,6 +8,7 @@ use super::node::NodeId;
 use super::published::Published;
 use super::replicas::Replicas;
 use super::route::Groups;
+use super::stats::{Counts, RouterStats};
 use super::topology::Topology;
 use crate::hash::StableKey;
 use crate::sync::Mutex;
@@ -45,6 +46,7 @@ struct Shared {
     published: Published,
     /// Held while what is in force is changed.
     change: Mutex<()>,
+    counts: Counts,
 }
 
 /// What answers are given by: changed as a whole, and by one at a time.
@@ -94,6 +96,7 @@ impl Router {
             in_force: ArcSwap::from_pointee(in_force),
             published,
             change: Mutex::new(()),
+            counts: Counts::new(),
         }))
     }
 
@@ -116,7 +119,7 @@ impl Router {
     /// [`StaleTopology`] if its epoch is not above that of the one in force,
     /// which stays.
     pub fn swap(&self, topology: Topology) -> Result<Topology, StaleTopology> {
-        let before = self.0.change(|now| {
+        let swapped = self.0.change(|now| {
             let epoch = now.topology.epoch();
             if topology.epoch() <= epoch {
                 return Err(StaleTopology {
@@ -125,8 +128,43 @@ impl Router {
                 });
             }
             Ok(InForce { topology })
-        })?;
-        Ok(before.topology.clone())
+        });
+        self.0.counts.swap(swapped.is_ok());
+        Ok(swapped?.topology.clone())
+    }
+
+    /// What is in force, what it takes, and how often it changed.
+    ///
+    /// Look-ups are not counted: that would cost them more than they take.
+    ///
+    /// ```
+    /// use tenfold::router::{Router, Topology};
+    ///
+    /// let router = Router::new(Topology::builder().nodes(["pg-1", "pg-2"]).build()?);
+    /// let old = router.topology();
+    /// router.swap(old.edit().node("pg-3").build()?)?;
+    /// router.swap(old.edit().node("pg-4").build()?).unwrap_err(); // knew nothing of pg-3
+    ///
+    /// let stats = router.stats();
+    /// assert_eq!((stats.epoch, stats.nodes), (2, 3));
+    /// assert_eq!((stats.swaps, stats.refused), (1, 1));
+    /// println!("{stats}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stats(&self) -> RouterStats {
+        let topology = self.topology();
+        let table = &*topology.0;
+        let (swaps, refused) = self.0.counts.get();
+        RouterStats {
+            epoch: table.epoch,
+            policy: table.policy.name(),
+            nodes: table.nodes.len(),
+            slots: table.slots,
+            replicas: table.replicas,
+            table_bytes: table.bytes() + self.0.published.bytes(),
+            swaps,
+            refused,
+        }
     }
 
     /// Whether a caller who knows this epoch knows enough.

@@ -196,6 +196,11 @@ impl Table {
         }
     }
 
+    /// How many bytes the answers take: owners, copies, points, boundaries.
+    pub(super) fn bytes(&self) -> usize {
+        self.placed.bytes() + self.rows.bytes()
+    }
+
     /// What the next version starts from.
     pub(super) fn history(&self, next: &Policy, slots: u32) -> History {
         let owners = match (&self.placed, next) {

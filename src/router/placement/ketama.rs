@@ -130,6 +130,10 @@ impl Ring {
             .filter(|(start, _)| u32::try_from(*start).is_ok())
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&*self.points) + size_of_val(&*self.starts)
+    }
+
     /// The owner of a position; past the last point the ring begins again.
     pub(in crate::router) fn owner(&self, position: usize) -> u16 {
         self.points[position % self.points.len()].1

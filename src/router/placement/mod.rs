@@ -62,6 +62,16 @@ pub(super) enum Placed {
     Ring(Ring),
 }
 
+impl Placed {
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Slots(owners) | Self::Redis(owners) => size_of_val(&**owners),
+            Self::Ranges(ranges, owners) => ranges.bytes() + size_of_val(&**owners),
+            Self::Ring(ring) => ring.bytes(),
+        }
+    }
+}
+
 /// Compiles a policy. `slots` is what [`slots`] answered; the history's owners
 /// are as many, and its buckets are filled in.
 pub(super) fn compile(

@@ -155,6 +155,11 @@ impl Ranges {
         self.starts.iter().map(|(start, name)| (&**start, &**name))
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        let keys: usize = self.starts.iter().map(|(start, _)| start.len()).sum();
+        size_of_val(&*self.starts) + keys
+    }
+
     pub(super) fn owners(&self, members: &[Member<'_>]) -> Result<Vec<u16>, TopologyError> {
         let owner = |(_, name): &(_, Arc<str>)| super::id_of(members, name);
         self.starts.iter().map(owner).collect()
