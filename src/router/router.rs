@@ -185,7 +185,7 @@ impl Router {
     pub fn route(&self, key: impl StableKey) -> NodeId {
         match self.0.published.owner(key.stable_hash(0)) {
             Some(id) => id,
-            None => self.route_slowly(&key),
+            None => self.route_slowly(key),
         }
     }
 
@@ -194,20 +194,21 @@ impl Router {
     pub fn replicas(&self, key: impl StableKey) -> Replicas {
         match self.0.published.replicas(key.stable_hash(0)) {
             Some(copies) => copies,
-            None => self.replicas_slowly(&key),
+            None => self.replicas_slowly(key),
         }
     }
 
+    // Keys by value: one that a register holds need not go to memory for the cold path.
     #[cold]
     #[inline(never)]
-    fn route_slowly(&self, key: &impl StableKey) -> NodeId {
-        self.0.in_force.load().route(key)
+    fn route_slowly<K: StableKey>(&self, key: K) -> NodeId {
+        self.0.in_force.load().route(&key)
     }
 
     #[cold]
     #[inline(never)]
-    fn replicas_slowly(&self, key: &impl StableKey) -> Replicas {
-        self.0.in_force.load().replicas(key)
+    fn replicas_slowly<K: StableKey>(&self, key: K) -> Replicas {
+        self.0.in_force.load().replicas(&key)
     }
 
     /// The first node, in the key's order of preference, that is accepted: see
