@@ -145,13 +145,12 @@ impl World {
 
         let accept = |id: NodeId| refused >> (id.index() % 16) & 1 == 0;
         let found = self.router.route_where(key, accept);
-        match copies.iter().find(|id| accept(**id)) {
-            Some(first) => assert_eq!(found, Some(*first)),
-            None => {
-                let any = topology.nodes().any(|(id, _)| accept(id));
-                assert_eq!(found.is_some(), any);
-                assert!(found.is_none_or(accept));
-            }
+        if let Some(first) = copies.iter().find(|id| accept(**id)) {
+            assert_eq!(found, Some(*first));
+        } else {
+            let any = topology.nodes().any(|(id, _)| accept(id));
+            assert_eq!(found.is_some(), any);
+            assert!(found.is_none_or(accept));
         }
     }
 

@@ -207,7 +207,7 @@ impl Version {
             let floor = share / total;
             floors += floor;
             kept += had.min(floor);
-            keepers += u128::from(had > floor && share % total > 0);
+            keepers += u128::from(had > floor && !share.is_multiple_of(total));
         }
         kept += keepers.min(slots - floors);
         let stayed = old.iter().zip(&self.owners).filter(|(a, b)| a == b).count();
@@ -376,7 +376,9 @@ impl Model {
                 let ranges: Vec<_> = directory.ranges().collect();
                 unknown(&[ranges[0].1, ranges[1].1], faults);
                 match ranges[0].0.end.cmp(&ranges[1].0.start) {
-                    std::cmp::Ordering::Less => faults.push(TopologyError::Gap { gap: "".into() }),
+                    std::cmp::Ordering::Less => {
+                        faults.push(TopologyError::Gap { gap: String::new() })
+                    }
                     std::cmp::Ordering::Greater => {
                         let (first, second) = (String::new(), String::new());
                         faults.push(TopologyError::OverlappingRanges { first, second });
@@ -384,7 +386,7 @@ impl Model {
                     std::cmp::Ordering::Equal => {}
                 }
                 if slots != SLOTS {
-                    faults.push(TopologyError::Gap { gap: "".into() });
+                    faults.push(TopologyError::Gap { gap: String::new() });
                 }
                 0
             }
