@@ -246,6 +246,12 @@ fn words_that_describe_no_topology_are_refused() {
             "{at} {value}: {error}"
         );
     }
+}
+
+#[test]
+fn words_may_be_written_by_hand() {
+    let good = serde_json::to_value(of(Policy::Balanced, 3)).unwrap();
+    let read = |words: Value| serde_json::from_value::<Topology>(words);
     let mut misspelt = good.clone();
     misspelt["replica"] = json!(2);
     assert!(
@@ -260,7 +266,10 @@ fn words_that_describe_no_topology_are_refused() {
     by_hand.as_object_mut().unwrap().remove("fingerprint");
     let read = read(by_hand).unwrap();
     assert_eq!(read.to_bytes(), of(Policy::Balanced, 3).to_bytes());
+}
 
+#[test]
+fn words_that_describe_no_policy_are_refused() {
     let policy = |words| {
         serde_json::from_value::<Policy>(words)
             .unwrap_err()

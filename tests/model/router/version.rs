@@ -377,7 +377,7 @@ impl Model {
                 unknown(&[ranges[0].1, ranges[1].1], faults);
                 match ranges[0].0.end.cmp(&ranges[1].0.start) {
                     std::cmp::Ordering::Less => {
-                        faults.push(TopologyError::Gap { gap: String::new() })
+                        faults.push(TopologyError::Gap { gap: String::new() });
                     }
                     std::cmp::Ordering::Greater => {
                         let (first, second) = (String::new(), String::new());
