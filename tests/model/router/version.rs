@@ -113,7 +113,10 @@ impl Version {
             assert_eq!(same.build().unwrap().fingerprint(), topology.fingerprint());
         }
         for key in 0..64 {
-            let name = topology.name(topology.route(key)).map(str::to_owned);
+            let copies = topology.replicas(key);
+            assert_eq!(copies[0], topology.route(key));
+            model.check_copies(topology, &copies);
+            let name = topology.name(copies[0]).map(str::to_owned);
             if let Some(owner) = self.owner_of(key) {
                 assert_eq!(name, Some(owner));
             }
