@@ -179,6 +179,28 @@ fn a_bucket_of_jump_is_taken_over_by_who_comes_next() {
     }
 }
 
+/// Slots that land in empty buckets jump again, and when nearly all are empty that took
+/// minutes: a fleet that is scaled down hung whoever edited it, and whoever read its bytes.
+#[test]
+fn jump_shrinks_from_thousands_of_nodes_to_a_few() {
+    let many = of(Policy::Jump, 2000);
+    let edit = (3..2000).fold(many.edit(), |edit, n| edit.remove(format!("node-{n}")));
+    let few = edit.build().unwrap();
+    for (_, node) in few.nodes() {
+        let share = few.slots_of(few.id_of(node.name()).unwrap()) as f64 / f64::from(few.slots());
+        assert!((share - 1.0 / 3.0).abs() < 0.01, "{share}");
+    }
+    let two = few.edit().remove("node-1").build().unwrap();
+    let four = few.edit().node("new").build().unwrap();
+    let (before, without, with) = (owners(&few), owners(&two), owners(&four));
+    for slot in 0..before.len() {
+        assert!(without[slot] == before[slot] || before[slot] == "node-1");
+        assert!(with[slot] == before[slot] || with[slot] == "new");
+    }
+    let back = Topology::from_bytes(&few.to_bytes()).unwrap();
+    assert_eq!(owners(&back), before);
+}
+
 #[test]
 fn maglev_is_even_and_nearly_minimal() {
     let before = of(Policy::Maglev, 10);
@@ -625,6 +647,48 @@ fn mistakes_are_told_by_name() {
 }
 
 #[test]
+fn a_node_has_no_more_tags_than_can_be_written_down() {
+    let tagged = (0..=65_535).fold(Node::new("t"), |node, n| node.tag(format!("{n}")));
+    assert_eq!(
+        Topology::builder().node(tagged).build().unwrap_err(),
+        TopologyError::TooManyTags {
+            name: "t".into(),
+            found: 65_536,
+            max: 65_535
+        }
+    );
+}
+
+#[test]
+fn mistakes_in_ranges_of_keys_are_told_by_name() {
+    let of = |bounds: [(Option<u64>, Option<u64>, &'static str); 2]| Ranges::from_bounds(bounds);
+    let overlap = of([(None, Some(7), "a"), (Some(6), None, "b")]);
+    assert!(matches!(
+        overlap,
+        Err(TopologyError::OverlappingRanges { .. })
+    ));
+    for gap in [
+        of([(None, Some(6), "a"), (Some(7), None, "b")]),
+        of([(Some(1), Some(7), "a"), (Some(7), None, "b")]),
+        of([(None, Some(7), "a"), (Some(7), Some(9), "b")]),
+    ] {
+        assert!(matches!(gap, Err(TopologyError::Gap { .. })), "{gap:?}");
+    }
+    let empty = of([(None, Some(7), "a"), (Some(7), Some(7), "b")]);
+    assert!(matches!(empty, Err(TopologyError::Range { .. })));
+    let nothing = Ranges::from_bounds::<u64, &str>([]);
+    assert!(matches!(nothing, Err(TopologyError::Gap { .. })));
+    // A node that holds a range cannot go before its range does.
+    let builder = Topology::builder().nodes(["a", "b"]);
+    let ranges = Policy::Range(Ranges::all("a").split(7_u64, "b"));
+    let topology = builder.policy(ranges).build().unwrap();
+    assert_eq!(
+        topology.edit().remove("b").build().unwrap_err(),
+        TopologyError::UnknownNode { name: "b".into() }
+    );
+}
+
+#[test]
 fn the_largest_topology_there_may_be_works() {
     let topology = of(Policy::Balanced, MAX_NODES);
     assert_eq!(
@@ -676,6 +740,33 @@ fn an_older_topology_is_refused_and_nothing_changes() {
     assert_eq!(router.check(1), Err(StaleTopology { have: 1, need: 2 }));
     assert_eq!(router.check(2), Ok(()));
     assert_eq!(router.check(3), Ok(()));
+}
+
+#[test]
+fn stats_say_what_is_in_force_and_what_it_takes() {
+    let first = of(Policy::Balanced, 3);
+    let router = Router::new(first.clone());
+    // The topology's own table and a copy, two bytes a slot.
+    assert_eq!(router.stats().table_bytes, 2 * 2 * 16_384);
+    let copies = first.edit().replicas(3).slots(1 << 15).build().unwrap();
+    router.swap(copies.clone()).unwrap();
+    router.swap(first.edit().build().unwrap()).unwrap_err();
+    let stats = router.stats();
+    let text = "epoch 2: 3 nodes, balanced, 32768 slots, 3 copies; 622608 bytes of tables; \
+                1 swaps, 1 refused";
+    assert_eq!(stats.to_string(), text);
+    // Of slots that were, one copy is kept; copies of keys take 6 and 8 bytes a slot.
+    let slots = 1 << 15;
+    assert_eq!(stats.table_bytes, slots + (2 + 6 + 2 + 8) * slots + 16);
+    for policy in [
+        Policy::Ketama(Ketama::Nginx),
+        Policy::Range(Ranges::all("node-1")),
+    ] {
+        let next = copies.edit().policy(policy).epoch(9).build().unwrap();
+        let router = Router::new(next);
+        assert_eq!(router.stats().slots, 0);
+        assert!(router.stats().table_bytes > 0);
+    }
 }
 
 #[test]

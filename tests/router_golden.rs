@@ -126,6 +126,16 @@ fn redis_cluster_never_changes() {
 }
 
 #[test]
+fn redis_cluster_as_it_says_never_changes() {
+    let slots = Directory::new()
+        .assign(0..5461, "node-3")
+        .assign(5461..10_923, "node-8")
+        .assign(10_923..16_384, "node-0");
+    let found = placement(&of(Policy::RedisCluster(Some(slots))));
+    assert!(found == include_str!("golden/router/redis-cluster-directory.txt"));
+}
+
+#[test]
 fn ketama_of_nginx_never_changes() {
     let found = placement(&of(Policy::Ketama(Ketama::Nginx)));
     assert!(found == include_str!("golden/router/ketama-nginx.txt"));

@@ -432,15 +432,7 @@ mod tests {
 
     #[test]
     fn hashes_are_those_of_the_reference() {
-        // xxHash's own sanity buffer; the lengths take every path through it.
-        let mut state = 2_654_435_761_u64;
-        let buffer: Vec<u8> = (0..2240)
-            .map(|_| {
-                let byte = (state >> 56) as u8;
-                state = state.wrapping_mul(11_400_714_785_074_694_797);
-                byte
-            })
-            .collect();
+        let buffer = sanity_buffer();
         let seed = 11_400_714_785_074_694_797;
         for (len, plain, seeded) in [
             (0, 0x2d06_8005_38d3_94c2, 0xa8a6_b918_b2f0_364a),
@@ -459,6 +451,40 @@ mod tests {
             assert_eq!(buffer[..len].stable_hash(0), plain, "{len} bytes");
             assert_eq!(buffer[..len].stable_hash(seed), seeded, "{len} bytes");
         }
+    }
+
+    #[cfg(feature = "bloom")]
+    #[test]
+    fn older_hashes_are_those_of_the_reference() {
+        let buffer = sanity_buffer();
+        for (len, hash) in [
+            (0, 0xef46_db37_51d8_e999),
+            (4, 0x9136_a0dc_a574_57ee),
+            (8, 0xcdbc_f538_e71d_1348),
+            (12, 0x0723_bf50_086e_ad9a),
+            (17, 0x0d39_a2d0_51a3_0c2c),
+            (48, 0xfd0f_eeac_7a93_9933),
+            (80, 0x99bd_5d25_eb21_1099),
+            (129, 0x41c2_8013_2d69_7aba),
+            (240, 0xb818_38d4_83ba_ee53),
+            (403, 0xd998_58fe_e822_83df),
+            (1024, 0x4775_bf7c_ace4_d177),
+            (2240, 0xa4ed_b3c8_5b99_b1d9),
+        ] {
+            assert_eq!(xxh64(&buffer[..len]), hash, "{len} bytes");
+        }
+    }
+
+    /// xxHash's own; the lengths of it that are hashed take every path through it.
+    fn sanity_buffer() -> Vec<u8> {
+        let mut state = 2_654_435_761_u64;
+        (0..2240)
+            .map(|_| {
+                let byte = (state >> 56) as u8;
+                state = state.wrapping_mul(11_400_714_785_074_694_797);
+                byte
+            })
+            .collect()
     }
 
     #[test]

@@ -218,7 +218,8 @@ impl TopologyBuilder {
         let mut history = previous.map_or_else(History::default, |table| {
             let mut history = table.history(&policy, slots);
             // Doubling moves nothing; evening out is an edit of its own.
-            history.settled = slots != table.slots && same_shares(&table.nodes, &nodes);
+            history.settled =
+                same_policy.is_some() && slots != table.slots && same_shares(&table.nodes, &nodes);
             history
         });
         Description {
@@ -319,6 +320,13 @@ impl Description {
                         max: MAX_NAME,
                     });
                 }
+            }
+            if node.tags.len() > MAX_TAGS {
+                return Err(TopologyError::TooManyTags {
+                    name: node.name.clone(),
+                    found: node.tags.len(),
+                    max: MAX_TAGS,
+                });
             }
             if node.weight == 0 {
                 return Err(TopologyError::ZeroWeight {
@@ -468,3 +476,5 @@ fn same_shares(old: &[(NodeId, Node)], new: &[(NodeId, Node)]) -> bool {
 
 /// The longest name of a node, a zone or a tag.
 pub(super) const MAX_NAME: usize = 1024;
+/// The most tags of a node: they are counted in two bytes when they are written down.
+const MAX_TAGS: usize = u16::MAX as usize;

@@ -92,27 +92,59 @@ impl Topology {
                 known: HASH,
             });
         }
-        let (mut description, mut history) = read(&mut reader)?;
+        let (mut description, history) = read(&mut reader)?;
         if version > PLAIN {
             description.said = read_sections(&mut reader)?;
         }
         if !reader.0.is_empty() {
             return Err(malformed("nothing after the end"));
         }
+        description.compile_again(history)
+    }
+}
+
+impl Description {
+    /// Compiles what was written down: all stays as it was, shares too.
+    pub(super) fn compile_again(mut self, mut history: History) -> Result<Topology, DecodeError> {
         let invalid = DecodeError::Invalid;
-        let nodes = description.nodes.len();
+        let nodes = self.nodes.len();
         if nodes == 0 {
             return Err(invalid(TopologyError::NoNodes));
         }
-        let asked = Some(description.slots).filter(|&slots| slots > 0);
-        description.slots = slots(&description.policy, asked, nodes).map_err(invalid)?;
-        if history.owners.len() != description.slots as usize && keeps_history(&description.policy)
-        {
+        let asked = Some(self.slots).filter(|&slots| slots > 0);
+        self.slots = slots(&self.policy, asked, nodes).map_err(invalid)?;
+        if history.owners.len() != self.slots as usize && keeps_history(&self.policy) {
             return Err(malformed("an owner for each slot"));
         }
         history.settled = true;
-        description.compile(&mut history).map_err(invalid)
+        self.compile(&mut history).map_err(invalid)
     }
+}
+
+/// Nodes by the numbers they were given, of which these many were.
+pub(super) fn numbered(
+    nodes: Vec<(u16, Node)>,
+    next_id: u32,
+) -> Result<Vec<(NodeId, Node)>, DecodeError> {
+    let mut ids = BTreeSet::new();
+    for (id, _) in &nodes {
+        if u32::from(*id) >= next_id || !ids.insert(*id) {
+            return Err(malformed("a distinct id of each node"));
+        }
+    }
+    if nodes
+        .windows(2)
+        .any(|pair| pair[0].1.name >= pair[1].1.name)
+    {
+        return Err(malformed("nodes in the order of names"));
+    }
+    if next_id as usize > MAX_NODES {
+        return Err(malformed("an id that a node may have"));
+    }
+    let nodes = nodes.into_iter();
+    Ok(nodes
+        .map(|(id, node)| (NodeId::from_raw(id), node))
+        .collect())
 }
 
 fn read(reader: &mut Reader<'_>) -> Result<(Description, History), DecodeError> {
@@ -128,26 +160,21 @@ fn read(reader: &mut Reader<'_>) -> Result<(Description, History), DecodeError> 
     };
     let policy = read_policy(reader)?;
     let next_id = reader.u32()?;
-    let mut nodes: Vec<(NodeId, Node)> = Vec::new();
-    let mut ids = BTreeSet::new();
+    let mut nodes = Vec::new();
     for _ in 0..reader.u32()? {
         let id = reader.u16()?;
-        if usize::from(id) >= MAX_NODES || u32::from(id) >= next_id || !ids.insert(id) {
-            return Err(malformed("a distinct id of each node"));
-        }
         let mut node = Node::new(reader.text()?).weight(reader.u64()?);
         node.zone = reader.optional_text()?;
         for _ in 0..reader.u16()? {
             node.tags.insert(reader.text()?);
         }
-        if nodes.last().is_some_and(|(_, last)| last.name >= node.name) {
-            return Err(malformed("nodes in the order of names"));
+        nodes.push((id, node));
+        if nodes.len() > MAX_NODES {
+            return Err(malformed("as many nodes as there may be"));
         }
-        nodes.push((NodeId::from_raw(id), node));
     }
-    if next_id as usize > MAX_NODES {
-        return Err(malformed("an id that a node may have"));
-    }
+    let nodes = numbered(nodes, next_id)?;
+    let ids = nodes.iter().map(|(id, _)| id.raw()).collect();
     let history = read_history(reader, &policy, slots, &ids)?;
     let description = Description {
         epoch,
@@ -204,10 +231,10 @@ fn read_history(
             history.owners.resize(len, owner);
         }
     } else if *policy == Policy::Jump {
+        let mut free = ids.clone();
         for _ in 0..reader.u32()? {
             let bucket = reader.u16()?;
-            let again = history.buckets.contains(&Some(bucket));
-            if bucket != NOBODY && (again || !ids.contains(&bucket)) {
+            if bucket != NOBODY && !free.remove(&bucket) {
                 return Err(malformed("a bucket of each node"));
             }
             history
@@ -221,7 +248,7 @@ fn read_history(
     Ok(history)
 }
 
-fn keeps_history(policy: &Policy) -> bool {
+pub(super) fn keeps_history(policy: &Policy) -> bool {
     matches!(policy, Policy::Balanced | Policy::RedisCluster(None))
 }
 
@@ -268,7 +295,7 @@ pub(super) fn write_policy(writer: &mut Writer, policy: &Policy) {
     }
 }
 
-fn read_policy(reader: &mut Reader<'_>) -> Result<Policy, DecodeError> {
+pub(super) fn read_policy(reader: &mut Reader<'_>) -> Result<Policy, DecodeError> {
     Ok(match reader.u8()? {
         0 => Policy::Balanced,
         1 => Policy::Rendezvous,
@@ -357,31 +384,21 @@ fn read_sections(reader: &mut Reader<'_>) -> Result<Said, DecodeError> {
 }
 
 fn read_ranges(reader: &mut Reader<'_>) -> Result<Ranges, DecodeError> {
-    let mut ranges: Option<Ranges> = None;
+    let mut starts = Vec::new();
     for _ in 0..reader.u32()? {
         let len = reader.u32()? as usize;
-        let start = reader.take(len)?;
-        let name = reader.text()?;
-        let last = ranges.as_ref().and_then(|ranges| ranges.starts().last());
-        if last.is_some_and(|(last, _)| last >= start) {
-            return Err(malformed("ranges in the order of keys"));
-        }
-        ranges = Some(match ranges {
-            None if start.is_empty() => Ranges::all(name),
-            None => return Err(malformed("a range that begins with nothing")),
-            Some(ranges) => ranges.split_bytes(start, name),
-        });
+        starts.push((reader.take(len)?.into(), reader.text()?));
     }
-    ranges.ok_or(malformed("at least one range"))
+    Ranges::from_starts(starts).ok_or(malformed("ranges in the order of keys"))
 }
 
 fn read_directory(reader: &mut Reader<'_>) -> Result<Directory, DecodeError> {
-    let mut directory = Directory::new();
+    let mut ranges = Vec::new();
     for _ in 0..reader.u32()? {
         let range = reader.u32()?..reader.u32()?;
-        directory = directory.assign(range, reader.text()?);
+        ranges.push((range, reader.text()?));
     }
-    Ok(directory)
+    Ok(Directory::from_ranges(ranges))
 }
 
 /// Bytes to be.
@@ -420,7 +437,7 @@ impl Writer {
 }
 
 /// What is left to read.
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
     fn take(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
@@ -478,7 +495,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-const fn malformed(expected: &'static str) -> DecodeError {
+pub(super) const fn malformed(expected: &'static str) -> DecodeError {
     DecodeError::Malformed { expected }
 }
 

@@ -23,6 +23,16 @@ pub enum TopologyError {
         /// How many it may have.
         max: usize,
     },
+    /// More tags than can be written down.
+    #[error("node {name:?} may have {max} tags, found {found}")]
+    TooManyTags {
+        /// The node.
+        name: Arc<str>,
+        /// How many it has.
+        found: usize,
+        /// How many it may have.
+        max: usize,
+    },
     /// Two nodes have the same name, which alone decides where keys go.
     #[error("node names must be unique, found {name:?} twice")]
     DuplicateNode {
@@ -282,6 +292,7 @@ pub enum DecodeError {
 /// # Ok::<(), tenfold::router::TopologyError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[error("topology is stale: have epoch {have}, need {need}")]
 pub struct StaleTopology {
     /// The epoch that was offered.

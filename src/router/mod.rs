@@ -171,6 +171,8 @@ pub mod placement;
 mod plan;
 mod policy;
 mod published;
+#[cfg(feature = "serde")]
+mod readable;
 mod replicas;
 mod route;
 #[allow(
@@ -181,6 +183,7 @@ mod router;
 mod salted;
 pub mod scatter;
 mod skew;
+mod stats;
 pub mod timeline;
 mod top_keys;
 mod topology;
@@ -198,5 +201,6 @@ pub use route::Groups;
 pub use router::Router;
 pub use salted::{Salted, parts_for};
 pub use skew::SkewReport;
+pub use stats::RouterStats;
 pub use top_keys::{HotKey, TopKeys};
 pub use topology::Topology;

@@ -15,11 +15,24 @@ use std::sync::Arc;
 /// assert!(node.has_tag("ssd"));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields)
+)]
 pub struct Node {
     pub(super) name: Arc<str>,
+    #[cfg_attr(feature = "serde", serde(default = "one"))]
     pub(super) weight: u64,
+    #[cfg_attr(feature = "serde", serde(default))]
     pub(super) zone: Option<Arc<str>>,
+    #[cfg_attr(feature = "serde", serde(default))]
     pub(super) tags: BTreeSet<Arc<str>>,
+}
+
+#[cfg(feature = "serde")]
+const fn one() -> u64 {
+    1
 }
 
 impl Node {
@@ -101,6 +114,11 @@ impl From<String> for Node {
 /// topologies that were built apart may number the same nodes differently:
 /// between processes, say the [name](super::Topology::name).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "u16", into = "u16")
+)]
 #[repr(transparent)]
 pub struct NodeId(u16);
 

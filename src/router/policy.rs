@@ -11,7 +11,7 @@ use super::placement::{Directory, Ketama, Ranges};
 /// | `Rendezvous` | as little as can be | yes, on average | nothing |
 /// | `Ring` | as little as can be | yes, on average | nothing |
 /// | `Jump` | as little as can be | no | bucket numbers |
-/// | `Maglev` | a little more than that | yes, to a slot | nothing |
+/// | `Maglev` | a little more than that | yes, nearly to a slot | nothing |
 /// | `Modulo` | nearly everything | no | nothing |
 /// | `Range`, `Directory` | what you say | – | what you said |
 /// | `RedisCluster` | as little as can be | yes, to a slot | who owns what |
@@ -21,8 +21,9 @@ use super::placement::{Directory, Ketama, Ranges};
 /// and the same number of slots has the same table, whatever came before. A policy
 /// that remembers needs its topology handed on, as [bytes](super::Topology::to_bytes).
 ///
-/// Shares are measured in slots. `Balanced`, `RedisCluster`, `Maglev` and `Modulo`
-/// give every node its share of them to within one; `Rendezvous` and `Jump` deal them
+/// Shares are measured in slots. `Balanced`, `RedisCluster` and `Modulo` give every
+/// node its share of them to within one, and so does `Maglev` if all weigh the
+/// same (otherwise to within one for each other node); `Rendezvous` and `Jump` deal them
 /// out at random, so that with 650 slots a node, shares differ by about 4 %
 /// (one standard deviation), and `Ring` by 1 / √`vnodes`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

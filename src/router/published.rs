@@ -107,6 +107,18 @@ impl Published {
         }
     }
 
+    /// How many bytes the buffers take that were made so far.
+    pub(super) fn bytes(&self) -> usize {
+        self.buffers
+            .iter()
+            .filter_map(OnceLock::get)
+            .map(|buffer| {
+                let rows = buffer.rows.iter().filter_map(OnceLock::get);
+                size_of_val(&*buffer.owners) + rows.map(|rows| size_of_val(&**rows)).sum::<usize>()
+            })
+            .sum()
+    }
+
     /// Makes a table current, of which some slots are slow. One caller at a time.
     pub(super) fn publish(&self, table: &Table, slow: impl Fn(usize) -> bool) {
         let before = self.current.load(Ordering::Relaxed);

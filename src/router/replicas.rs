@@ -9,6 +9,11 @@ use crate::rng::mix;
 
 /// How the copies of a key are spread over zones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "kebab-case")
+)]
 #[non_exhaustive]
 pub enum Spread {
     /// Distinct nodes, wherever they are.
@@ -135,6 +140,10 @@ impl Rows {
         let from = place * self.len;
         let (row, _) = self.ids.get(from..)?.split_first_chunk()?;
         Some(Replicas::new(*row, self.len))
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&*self.ids)
     }
 
     /// All rows, without what is behind the last.

@@ -9,6 +9,7 @@ use super::published::Published;
 use super::replicas::Replicas;
 use super::route::Groups;
 use super::salted::Salted;
+use super::stats::{Counts, RouterStats};
 use super::topology::Topology;
 use crate::hash::StableKey;
 use crate::sync::Mutex;
@@ -49,6 +50,7 @@ struct Shared {
     change: Mutex<()>,
     /// For reads that bring none of their own. Its thread starts when one first waits.
     timer: OnceLock<Timer>,
+    counts: Counts,
 }
 
 /// What answers are given by: changed as a whole, and by one at a time.
@@ -98,6 +100,7 @@ impl Router {
             published,
             change: Mutex::new(()),
             timer: OnceLock::new(),
+            counts: Counts::new(),
         }))
     }
 
@@ -120,7 +123,7 @@ impl Router {
     /// [`StaleTopology`] if its epoch is not above that of the one in force,
     /// which stays.
     pub fn swap(&self, topology: Topology) -> Result<Topology, StaleTopology> {
-        let before = self.0.change(|now| {
+        let swapped = self.0.change(|now| {
             let epoch = now.topology.epoch();
             if topology.epoch() <= epoch {
                 return Err(StaleTopology {
@@ -129,8 +132,43 @@ impl Router {
                 });
             }
             Ok(InForce { topology })
-        })?;
-        Ok(before.topology.clone())
+        });
+        self.0.counts.swap(swapped.is_ok());
+        Ok(swapped?.topology.clone())
+    }
+
+    /// What is in force, what it takes, and how often it changed.
+    ///
+    /// Look-ups are not counted: that would cost them more than they take.
+    ///
+    /// ```
+    /// use tenfold::router::{Router, Topology};
+    ///
+    /// let router = Router::new(Topology::builder().nodes(["pg-1", "pg-2"]).build()?);
+    /// let old = router.topology();
+    /// router.swap(old.edit().node("pg-3").build()?)?;
+    /// router.swap(old.edit().node("pg-4").build()?).unwrap_err(); // knew nothing of pg-3
+    ///
+    /// let stats = router.stats();
+    /// assert_eq!((stats.epoch, stats.nodes), (2, 3));
+    /// assert_eq!((stats.swaps, stats.refused), (1, 1));
+    /// println!("{stats}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stats(&self) -> RouterStats {
+        let topology = self.topology();
+        let table = &*topology.0;
+        let (swaps, refused) = self.0.counts.get();
+        RouterStats {
+            epoch: table.epoch,
+            policy: table.policy.name(),
+            nodes: table.nodes.len(),
+            slots: table.slots,
+            replicas: table.replicas,
+            table_bytes: table.bytes() + self.0.published.bytes(),
+            swaps,
+            refused,
+        }
     }
 
     /// Whether a caller who knows this epoch knows enough.
@@ -151,7 +189,7 @@ impl Router {
     pub fn route(&self, key: impl StableKey) -> NodeId {
         match self.0.published.owner(key.stable_hash(0)) {
             Some(id) => id,
-            None => self.route_slowly(&key),
+            None => self.route_slowly(key),
         }
     }
 
@@ -160,7 +198,7 @@ impl Router {
     pub fn replicas(&self, key: impl StableKey) -> Replicas {
         match self.0.published.replicas(key.stable_hash(0)) {
             Some(copies) => copies,
-            None => self.replicas_slowly(&key),
+            None => self.replicas_slowly(key),
         }
     }
 
@@ -178,16 +216,17 @@ impl Router {
         self.0.timer.get_or_init(Timer::thread)
     }
 
+    // Keys by value: one that a register holds need not go to memory for the cold path.
     #[cold]
     #[inline(never)]
-    fn route_slowly(&self, key: &impl StableKey) -> NodeId {
-        self.0.in_force.load().route(key)
+    fn route_slowly<K: StableKey>(&self, key: K) -> NodeId {
+        self.0.in_force.load().route(&key)
     }
 
     #[cold]
     #[inline(never)]
-    fn replicas_slowly(&self, key: &impl StableKey) -> Replicas {
-        self.0.in_force.load().replicas(key)
+    fn replicas_slowly<K: StableKey>(&self, key: K) -> Replicas {
+        self.0.in_force.load().replicas(&key)
     }
 
     /// The first node, in the key's order of preference, that is accepted: see

@@ -19,6 +19,10 @@ use super::replicas::{Rows, Spread, Zones};
 ///
 /// A clone is another handle to the same table.
 ///
+/// With the feature `serde` it is written in words where people may read them, with
+/// nodes by name, and otherwise as [`to_bytes`](Self::to_bytes). Either is checked when
+/// it is read, and comes back with its history and its epoch.
+///
 /// ```
 /// use tenfold::router::{Node, Topology};
 ///
@@ -197,6 +201,11 @@ impl Table {
             Placed::Slots(owners) | Placed::Redis(owners) => owners,
             Placed::Ranges(..) | Placed::Ring(_) => &[],
         }
+    }
+
+    /// How many bytes the answers take: owners, copies, points, boundaries.
+    pub(super) fn bytes(&self) -> usize {
+        self.placed.bytes() + self.rows.bytes()
     }
 
     /// What the next version starts from.

@@ -4,8 +4,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
+use ::rendezvous_hash::{Capacity, DefaultNodeHasher, IdNode, RendezvousNodes, WeightedNode};
 use tenfold::hash::StableKey;
-use tenfold::router::{Router, Topology};
+use tenfold::router::{Node, Router, Topology};
 
 /// Somebody's table of nodes.
 pub(super) trait Placer {
@@ -49,6 +50,8 @@ pub(super) struct Contender {
     pub(super) build: fn(usize) -> Box<dyn Placer>,
     /// The table of one node more, made from the one before if it has to be.
     pub(super) grow: fn(usize) -> Box<dyn Placer>,
+    /// The table without the last of so many nodes, likewise.
+    pub(super) shrink: fn(usize) -> Box<dyn Placer>,
 }
 
 impl fmt::Debug for Contender {
@@ -73,26 +76,42 @@ pub(super) fn floor() -> Box<dyn Placer> {
 
 pub(super) fn all() -> Vec<Contender> {
     type Build = fn(usize) -> Box<dyn Placer>;
-    let remembers = |name, most_nodes, build, grow| Contender {
+    let contender = |name, most_nodes, build: Build, shrink| Contender {
         name,
         most_nodes,
         build,
-        grow,
+        grow: build,
+        shrink,
     };
-    let contender = |name, most_nodes, build: Build| remembers(name, most_nodes, build, build);
     vec![
-        remembers(OURS, 10_000, tenfold, tenfold_grown),
-        contender("hashring", 10_000, hashring),
-        contender("hashring_coordinator", 1000, hashring_coordinator),
-        contender("consistent_hash_ring", 100, consistent_hash_ring),
-        contender("conhash", 1000, conhash),
-        contender("pingora-ketama", 10_000, pingora_ketama),
-        contender("jumphash", 10_000, jumphash),
-        contender("jump-consistent-hash", 10_000, jump_consistent_hash),
-        contender("maglev", 100, maglev),
-        remembers("anchorhash", 10_000, anchorhash, anchorhash_grown),
-        contender("rendezvous_hash", 10_000, rendezvous_hash),
-        contender("hrw-hash", 10_000, hrw_hash),
+        Contender {
+            grow: tenfold_grown,
+            ..contender(OURS, 10_000, tenfold, tenfold_shrunk)
+        },
+        contender("hashring", 10_000, hashring, |n| hashring(n - 1)),
+        contender("hashring_coordinator", 10_000, hashring_coordinator, |n| {
+            hashring_coordinator(n - 1)
+        }),
+        contender("consistent_hash_ring", 1000, consistent_hash_ring, |n| {
+            consistent_hash_ring(n - 1)
+        }),
+        contender("conhash", 10_000, conhash, |n| conhash(n - 1)),
+        contender("pingora-ketama", 10_000, pingora_ketama, |n| {
+            pingora_ketama(n - 1)
+        }),
+        contender("jumphash", 10_000, jumphash, |n| jumphash(n - 1)),
+        contender("jump-consistent-hash", 10_000, jump_consistent_hash, |n| {
+            jump_consistent_hash(n - 1)
+        }),
+        contender("maglev", 100, maglev, |n| maglev(n - 1)),
+        Contender {
+            grow: anchorhash_grown,
+            ..contender("anchorhash", 10_000, anchorhash, anchorhash_shrunk)
+        },
+        contender("rendezvous_hash", 10_000, rendezvous_hash, |n| {
+            rendezvous_hash(n - 1)
+        }),
+        contender("hrw-hash", 10_000, hrw_hash, |n| hrw_hash(n - 1)),
     ]
 }
 
@@ -129,6 +148,16 @@ fn tenfold_grown(nodes: usize) -> Box<dyn Placer> {
     let after = before.edit().node("the new one").build();
     by(
         Rc::new(after.expect("a node can be added")),
+        |topology, key| topology.route(key).index(),
+        |topology, key| topology.route(key).index(),
+    )
+}
+
+fn tenfold_shrunk(nodes: usize) -> Box<dyn Placer> {
+    let last = format!("node-{:05}", nodes - 1);
+    let after = topology(nodes, 1).edit().remove(last).build();
+    by(
+        Rc::new(after.expect("a node can be removed")),
         |topology, key| topology.route(key).index(),
         |topology, key| topology.route(key).index(),
     )
@@ -260,8 +289,20 @@ fn anchorhash_grown(nodes: usize) -> Box<dyn Placer> {
     )
 }
 
+fn anchorhash_shrunk(nodes: usize) -> Box<dyn Placer> {
+    let mut numbers = anchor::<u64>(nodes, 2 * nodes);
+    let mut texts = anchor::<&'static str>(nodes, 2 * nodes);
+    let last = nodes - 1;
+    let removed = numbers.remove_resource(&last).is_ok() && texts.remove_resource(&last).is_ok();
+    assert!(removed, "the node is there");
+    by(
+        Rc::new((numbers, texts)),
+        |(numbers, _), key| numbers.get_resource(key).copied().unwrap_or(0),
+        |(_, texts), key| texts.get_resource(key).copied().unwrap_or(0),
+    )
+}
+
 fn rendezvous_hash(nodes: usize) -> Box<dyn Placer> {
-    use ::rendezvous_hash::{DefaultNodeHasher, IdNode, RendezvousNodes};
     let mut all = RendezvousNodes::new(DefaultNodeHasher::new());
     for node in 0..nodes {
         all.insert(IdNode::new(node));
@@ -288,7 +329,8 @@ fn points(nodes: usize) -> Vec<(usize, usize)> {
 }
 
 /// Those who can name three distinct nodes for a key, or say that they do.
-pub(super) fn copies(nodes: usize) -> Vec<(&'static str, Box<dyn Placer>)> {
+/// The slowest to build only if `slow`.
+pub(super) fn copies(nodes: usize, slow: bool) -> Vec<(&'static str, Box<dyn Placer>)> {
     let ours = by(
         Rc::new(Router::new(topology(nodes, 3))),
         |router, key| router.replicas(key).iter().map(|node| node.index()).sum(),
@@ -316,13 +358,23 @@ pub(super) fn copies(nodes: usize) -> Vec<(&'static str, Box<dyn Placer>)> {
         |all, key| all.sorted(&key).take(3).sum(),
         |_, _| 0,
     );
+    let mut rendezvous = RendezvousNodes::new(DefaultNodeHasher::new());
+    for node in 0..nodes {
+        rendezvous.insert(IdNode::new(node));
+    }
+    let rendezvous = by(
+        Rc::new(rendezvous),
+        |all, key| all.calc_candidates(&key).take(3).map(|node| **node).sum(),
+        |_, _| 0,
+    );
     let mut all = vec![
         (OURS, ours),
         ("hashring", hashring),
         ("hashring_coordinator", coordinator),
         ("hrw-hash", hrw),
+        ("rendezvous_hash", rendezvous),
     ];
-    if nodes <= 100 {
+    if slow {
         let ring = ::consistent_hash_ring::RingBuilder::default()
             .vnodes(POINTS)
             .nodes_iter(0..nodes)
@@ -335,4 +387,94 @@ pub(super) fn copies(nodes: usize) -> Vec<(&'static str, Box<dyn Placer>)> {
         all.push(("consistent_hash_ring", ring));
     }
     all
+}
+
+/// Of nodes 0, 1, and 2.
+pub(super) const WEIGHTS: [u64; 3] = [1, 2, 7];
+
+#[derive(Hash, PartialEq, Eq)]
+struct Capable(usize);
+
+impl ::hrw_hash::HrwNode for Capable {
+    fn capacity(&self) -> usize {
+        WEIGHTS[self.0] as usize
+    }
+}
+
+pub(super) fn weighted_topology() -> Topology {
+    let nodes = WEIGHTS.iter().zip(["0", "1", "2"]);
+    let nodes = nodes.map(|(weight, name)| Node::new(name).weight(*weight));
+    let topology = Topology::builder().nodes(nodes).build();
+    topology.expect("weights can be given")
+}
+
+/// Those who know weights; a ring has points in proportion.
+pub(super) fn weighted() -> Vec<(&'static str, Box<dyn Placer>)> {
+    let points = WEIGHTS.map(|weight| POINTS * weight as usize);
+    let ours = by(
+        Rc::new(weighted_topology()),
+        |topology, key| topology.route(key).index(),
+        |_, _| 0,
+    );
+    let mut ring = ::hashring::HashRing::new();
+    let all = points.iter().enumerate();
+    ring.batch_add(
+        all.flat_map(|(node, &n)| (0..n).map(move |p| (node, p)))
+            .collect(),
+    );
+    let hashring = by(
+        Rc::new(ring),
+        |ring, key| ring.get(&key).map_or(0, |point: &(usize, usize)| point.0),
+        |_, _| 0,
+    );
+    let ring = ::consistent_hash_ring::RingBuilder::default()
+        .weighted_nodes_iter(points.into_iter().enumerate())
+        .build();
+    let consistent = by(Rc::new(ring), |ring, key| *ring.get(key), |_, _| 0);
+    let mut ring = ::conhash::ConsistentHash::new();
+    (0..3).for_each(|node| ring.add(&Named(node), points[node]));
+    let conhash = by(
+        Rc::new(ring),
+        |ring, key| ring.get(&key.to_le_bytes()).map_or(0, |node| node.0),
+        |_, _| 0,
+    );
+    let address = |node: u8| SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, node)), 80);
+    let bucket =
+        |node: u8| ::pingora_ketama::Bucket::new(address(node), WEIGHTS[usize::from(node)] as u32);
+    let ketama = by(
+        Rc::new(::pingora_ketama::Continuum::new(&[0, 1, 2].map(bucket))),
+        |ring, key| match ring.node(&key.to_le_bytes()).map(|address| address.ip()) {
+            Some(IpAddr::V4(ip)) => usize::from(ip.octets()[3]),
+            _ => 0,
+        },
+        |_, _| 0,
+    );
+    let mut all = RendezvousNodes::new(DefaultNodeHasher::new());
+    for (node, weight) in WEIGHTS.iter().enumerate() {
+        let capacity = Capacity::new(*weight as f64).expect("a positive number");
+        all.insert(WeightedNode::new(IdNode::new(node), capacity));
+    }
+    let rendezvous = by(
+        Rc::new(all),
+        |all, key| {
+            all.calc_candidates(&key)
+                .next()
+                .map_or(0, |node| *node.node)
+        },
+        |_, _| 0,
+    );
+    let hrw = by(
+        Rc::new(::hrw_hash::HrwNodes::new((0..3).map(Capable))),
+        |all, key| all.sorted(&key).next().map_or(0, |node| node.0),
+        |_, _| 0,
+    );
+    vec![
+        (OURS, ours),
+        ("hashring", hashring),
+        ("consistent_hash_ring", consistent),
+        ("conhash", conhash),
+        ("pingora-ketama", ketama),
+        ("rendezvous_hash", rendezvous),
+        ("hrw-hash", hrw),
+    ]
 }

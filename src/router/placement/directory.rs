@@ -34,6 +34,12 @@ impl Directory {
         Self { ranges: Vec::new() }
     }
 
+    /// All of these at once.
+    pub(in crate::router) fn from_ranges(mut ranges: Vec<(Range<u32>, Arc<str>)>) -> Self {
+        ranges.sort_by_key(|(range, _)| (range.start, range.end));
+        Self { ranges }
+    }
+
     /// Gives these slots to the node of this name.
     #[must_use]
     pub fn assign(mut self, slots: Range<u32>, node: impl Into<Arc<str>>) -> Self {

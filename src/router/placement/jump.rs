@@ -1,5 +1,8 @@
+use std::collections::BTreeSet;
+
 use super::Member;
 use crate::rng::mix;
+use crate::router::topology::NOBODY;
 
 /// The bucket of a hash among `buckets`, as *jump consistent hash* has it: of
 /// `n` + 1 buckets' keys, those of the new bucket are new there, and all others
@@ -35,11 +38,13 @@ pub fn jump(mut hash: u64, buckets: u32) -> u32 {
 /// its bucket empty, and slots that land there jump again: so only they move. A
 /// node that comes takes the first empty bucket.
 pub(super) fn buckets(previous: &[Option<u16>], members: &[Member<'_>]) -> Vec<Option<u16>> {
-    let stays = |id: &u16| members.iter().any(|member| member.id == *id);
+    let present: BTreeSet<u16> = members.iter().map(|member| member.id).collect();
+    let stays = |id: &u16| present.contains(id);
     let mut buckets: Vec<_> = previous.iter().map(|id| id.filter(stays)).collect();
+    let settled: BTreeSet<u16> = buckets.iter().flatten().copied().collect();
     let mut empty = 0;
     for member in members {
-        if buckets.contains(&Some(member.id)) {
+        if settled.contains(&member.id) {
             continue;
         }
         while buckets.get(empty).is_some_and(Option::is_some) {
@@ -55,17 +60,27 @@ pub(super) fn buckets(previous: &[Option<u16>], members: &[Member<'_>]) -> Vec<O
 
 /// The owner of each slot.
 pub(super) fn owners(slots: u32, buckets: &[Option<u16>]) -> Vec<u16> {
+    let taken: Vec<(u64, u16)> = (0..)
+        .zip(buckets)
+        .filter_map(|(number, id)| Some((number, (*id)?)))
+        .collect();
     let owner = |slot: u32| {
         let mut hash = mix(u64::from(slot));
-        loop {
+        for _ in 0..JUMPS {
             if let Some(id) = buckets[jump(hash, buckets.len() as u32) as usize] {
                 return id;
             }
             hash = mix(hash.wrapping_add(AGAIN));
         }
+        // Nearly all buckets are empty. The best score of the others moves as little.
+        let score = |&&(number, _): &&(u64, u16)| mix(hash ^ mix(number));
+        taken.iter().max_by_key(score).map_or(NOBODY, |best| best.1)
     };
     (0..slots).map(owner).collect()
 }
 
 /// Sets a slot's second jump apart from its first.
 const AGAIN: u64 = 0x9e37_79b9_7f4a_7c15;
+/// After so many jumps into empty buckets, which take a microsecond, there are
+/// more empty ones than it is worth to go on.
+const JUMPS: u32 = 32;

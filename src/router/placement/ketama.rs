@@ -1,6 +1,7 @@
+use crc32fast::Hasher as Crc32;
+use md5::{Digest, Md5};
+
 use super::Member;
-use super::crc32::Crc32;
-use super::md5::md5;
 
 /// Whose ring of cache servers to agree with, point for point.
 ///
@@ -30,7 +31,7 @@ impl Ketama {
     /// ```
     pub fn hash(self, key: &[u8]) -> u32 {
         match self {
-            Self::Nginx => Crc32::new().with(key).finish(),
+            Self::Nginx => crc32fast::hash(key),
             Self::Libmemcached | Self::LibmemcachedWeighted => md5_word(&md5(key), 0),
         }
     }
@@ -129,6 +130,10 @@ impl Ring {
             .filter(|(start, _)| u32::try_from(*start).is_ok())
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&*self.points) + size_of_val(&*self.starts)
+    }
+
     /// The owner of a position; past the last point the ring begins again.
     pub(in crate::router) fn owner(&self, position: usize) -> u16 {
         self.points[position % self.points.len()].1
@@ -151,13 +156,15 @@ fn nginx_points(member: &Member<'_>, add: &mut impl FnMut(u32)) {
         Some(scheme) if scheme.eq_ignore_ascii_case("unix:") => (&name[5..], ""),
         _ => with_port(name).unwrap_or((name, "")),
     };
-    let server = Crc32::new()
-        .with(host.as_bytes())
-        .with(&[0])
-        .with(port.as_bytes());
+    let mut server = Crc32::new();
+    for part in [host.as_bytes(), &[0], port.as_bytes()] {
+        server.update(part);
+    }
     let mut previous = 0_u32;
     for _ in 0..member.weight * 160 {
-        previous = server.with(&previous.to_le_bytes()).finish();
+        let mut point = server.clone();
+        point.update(&previous.to_le_bytes());
+        previous = point.finalize();
         add(previous);
     }
 }
@@ -170,6 +177,10 @@ fn with_port(name: &str) -> Option<(&str, &str)> {
 /// libmemcached leaves out its default port.
 fn without_default_port(name: &str) -> &str {
     name.strip_suffix(":11211").unwrap_or(name)
+}
+
+fn md5(bytes: &[u8]) -> [u8; 16] {
+    Md5::digest(bytes).into()
 }
 
 fn md5_word(digest: &[u8; 16], word: usize) -> u32 {

@@ -3,12 +3,10 @@
 //! with another program.
 
 mod balanced;
-mod crc32;
 mod directory;
 mod jump;
 mod ketama;
 mod maglev;
-mod md5;
 mod range_split;
 mod ranges;
 mod redis;
@@ -31,6 +29,8 @@ pub use ranges::Ranges;
 pub use redis::redis_slot;
 
 pub(super) use ketama::Ring;
+#[cfg(feature = "serde")]
+pub(super) use ranges::hex;
 pub(super) use ranges::show;
 pub(super) use redis::REDIS_SLOTS;
 
@@ -64,6 +64,16 @@ pub(super) enum Placed {
     Ranges(Ranges, Arc<[u16]>),
     /// By the next point on a ring.
     Ring(Ring),
+}
+
+impl Placed {
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Slots(owners) | Self::Redis(owners) => size_of_val(&**owners),
+            Self::Ranges(ranges, owners) => ranges.bytes() + size_of_val(&**owners),
+            Self::Ring(ring) => ring.bytes(),
+        }
+    }
 }
 
 /// Compiles a policy. `slots` is what [`slots`] answered; the history's owners

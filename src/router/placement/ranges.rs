@@ -1,3 +1,4 @@
+use std::fmt::Write;
 use std::sync::Arc;
 
 use super::Member;
@@ -45,6 +46,13 @@ impl Ranges {
     #[must_use]
     pub fn split(self, at: impl StableKey, node: impl Into<Arc<str>>) -> Self {
         self.split_bytes(&ordered(&at), node.into())
+    }
+
+    /// Ranges by where each begins, if they begin with nothing and then in order.
+    pub(in crate::router) fn from_starts(starts: Vec<(Box<[u8]>, Arc<str>)>) -> Option<Self> {
+        let whole = starts.first().is_some_and(|(start, _)| start.is_empty());
+        let ordered = starts.windows(2).all(|pair| pair[0].0 < pair[1].0);
+        (whole && ordered).then_some(Self { starts })
     }
 
     pub(in crate::router) fn split_bytes(mut self, at: &[u8], node: Arc<str>) -> Self {
@@ -188,6 +196,11 @@ impl Ranges {
         self.starts.iter().map(|(start, name)| (&**start, &**name))
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        let keys: usize = self.starts.iter().map(|(start, _)| start.len()).sum();
+        size_of_val(&*self.starts) + keys
+    }
+
     pub(super) fn owners(&self, members: &[Member<'_>]) -> Result<Vec<u16>, TopologyError> {
         let owner = |(_, name): &(_, Arc<str>)| super::id_of(members, name);
         self.starts.iter().map(owner).collect()
@@ -220,9 +233,15 @@ pub(in crate::router) fn show(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok("") => "the first key".to_owned(),
         Ok(text) if !text.chars().any(char::is_control) => format!("{text:?}"),
-        _ => {
-            let hex = bytes.iter().map(|byte| format!("{byte:02x}"));
-            format!("0x{}", hex.collect::<String>())
-        }
+        _ => format!("0x{}", hex(bytes)),
     }
+}
+
+/// Two digits for each byte.
+pub(in crate::router) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut digits, byte| {
+        // Writing to a text cannot fail.
+        let _ = write!(digits, "{byte:02x}");
+        digits
+    })
 }

@@ -78,7 +78,7 @@ fn jump_stays_or_goes_to_the_new_bucket() {
     let edges = [u64::MAX, 0, 1, 2, i64::MAX as u64, i64::MIN as u64];
     for key in edges.into_iter().chain(random) {
         let mut last = 0;
-        for n in 1..=10_000 {
+        for n in 1..=100_000 {
             let bucket = jump(key, n);
             assert!(
                 bucket == last || bucket == n - 1,
@@ -116,9 +116,7 @@ fn redis_slots_are_those_of_a_real_server() {
 
 #[test]
 fn a_permutation_of_maglev_reaches_every_entry() {
-    // One backend takes the entries in its own order, so the table of two shows it.
-    let alone = maglev(7, &[(3, 4)]);
-    assert_eq!(alone, [0; 7]);
+    assert_eq!(maglev(7, &[(3, 4)]), [0; 7]);
     for skip in 1..7 {
         let mut visited: Vec<u32> = (0..7).map(|j| (3 + j * skip) % 7).collect();
         visited.sort_unstable();
@@ -127,6 +125,32 @@ fn a_permutation_of_maglev_reaches_every_entry() {
     // Even where the entries are not prime, every one has an owner.
     assert!(maglev(8, &[(0, 2), (1, 4)]).iter().all(|&owner| owner < 2));
     assert!(maglev(8, &[]).is_empty());
+}
+
+/// Table 1 of the paper. When the middle backend goes, an entry that was not its own
+/// moves, too.
+#[test]
+fn maglev_answers_as_the_paper_does() {
+    let (b0, b1, b2) = ((3, 4), (0, 2), (3, 1));
+    assert_eq!(maglev(7, &[b0, b1, b2]), [1, 0, 1, 0, 2, 2, 0]);
+    assert_eq!(maglev(7, &[b0, b2]), [0, 0, 0, 0, 1, 1, 1]);
+}
+
+#[test]
+fn entries_of_maglev_differ_by_one_at_most() {
+    let mut rng = crate::rng::Rng::with_seed(1);
+    for (entries, backends) in [(7, 3), (65_537, 100), (65_537, 655), (655_373, 1000)] {
+        let draw = |rng: &mut crate::rng::Rng| rng.below(u64::from(entries) - 1) as u32;
+        let orders: Vec<_> = (0..backends)
+            .map(|_| (draw(&mut rng), draw(&mut rng) + 1))
+            .collect();
+        let mut counts = vec![0; backends];
+        for owner in maglev(entries, &orders) {
+            counts[owner as usize] += 1;
+        }
+        let even = entries / backends as u32;
+        assert!(counts.iter().all(|count| [even, even + 1].contains(count)));
+    }
 }
 
 #[test]
