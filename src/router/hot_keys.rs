@@ -49,7 +49,7 @@ pub struct HotKeys {
     mask: AtomicU64,
     /// What samples stand for that were let go.
     owed: AtomicU64,
-    draws: Box<[Draws]>,
+    draws: Box<[Draws; STRIPES]>,
     clock: Clock,
     half_life: Duration,
     /// What was sampled so far. Held for one count, or one look.
@@ -93,7 +93,7 @@ impl HotKeys {
         let hot = Self {
             mask: AtomicU64::new(0),
             owed: AtomicU64::new(0),
-            draws: (0..STRIPES).map(|_| Draws::default()).collect(),
+            draws: Box::new(std::array::from_fn(|_| Draws::default())),
             half_life: HALF_LIFE,
             sampled: Mutex::new(Sampled {
                 keys: TopKeys::new(COUNTERS),
@@ -117,7 +117,7 @@ impl HotKeys {
     /// keys are counted again.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
-        for draws in &self.draws {
+        for draws in &*self.draws {
             draws.0.store(mix(seed), Ordering::Relaxed);
         }
         self
@@ -177,6 +177,7 @@ impl HotKeys {
     #[cold]
     #[inline(never)]
     fn sample(&self, key: &impl StableKey, times: u64) {
+        choose_sequence();
         // Before the lock is taken: this is the key's own code.
         let mut bytes = CanonicalBytes::new();
         key.write_canonical(&mut bytes);
@@ -228,7 +229,7 @@ impl HotKeys {
     /// Bits that say whether to sample, from this thread's own sequence.
     #[inline]
     fn draw(&self) -> u64 {
-        let state = &self.draws[thread_number() % STRIPES].0;
+        let state = &self.draws[SEQUENCE.with(Cell::get) % STRIPES].0;
         // No addition that others cannot come between: two threads that share a sequence
         // may then draw the same, which is as good.
         let next = state.load(Ordering::Relaxed).wrapping_add(STEP);
@@ -254,19 +255,20 @@ impl Default for Draws {
     }
 }
 
-/// The number of this thread, in the order in which threads came here.
-#[inline]
-fn thread_number() -> usize {
-    thread_local! {
-        static NUMBER: Cell<usize> = const { Cell::new(usize::MAX) };
-    }
+thread_local! {
+    /// Which sequence this thread draws from: the first, until it was sampled once.
+    static SEQUENCE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Gives this thread a sequence of its own, as far as there are enough.
+fn choose_sequence() {
     static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-    NUMBER.with(|own| {
-        if own.get() == usize::MAX {
-            own.set(NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+    SEQUENCE.with(|own| {
+        if own.get() == 0 {
+            let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            own.set(1 + number % (STRIPES - 1));
         }
-        own.get()
-    })
+    });
 }
 
 /// Counters: with 512, whoever has more than a fifth of a percent of all keys is found.

@@ -184,7 +184,8 @@ fn hot_keys(rounds: usize, rows: &mut Vec<Row>) {
             hot.note(*key);
         }
     };
-    for _ in 0..3000 {
+    // Ten times 65,536 samples, each standing for twice as many as the one before: 67 million keys.
+    for _ in 0..9000 {
         note_all();
     }
     let (mut ours, mut floor) = (Vec::new(), Vec::new());
