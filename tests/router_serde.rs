@@ -44,6 +44,7 @@ proptest! {
         removed in 2..20_usize,
         weight in 1..5_u64,
         tagged: bool,
+        said: bool,
     ) {
         let weighs = matches!(policy, Policy::Balanced | Policy::Rendezvous | Policy::Maglev);
         let nodes = names(count).map(|name| {
@@ -55,6 +56,14 @@ proptest! {
         let builder = builder.replicas(copies.min(count)).distinct_zones(Spread::Require);
         let mut topology = builder.epoch(1 << 60).build().unwrap();
         if let Ok(edited) = topology.edit().remove(format!("node-{removed}")).build() {
+            topology = edited;
+        }
+        let exceptions = topology
+            .edit()
+            .pin("celebrity", topology.nodes().next().unwrap().1.name())
+            .pin(-7_i64, topology.nodes().last().unwrap().1.name())
+            .split("everybody's", 3);
+        if let (true, Ok(edited)) = (said, exceptions.build()) {
             topology = edited;
         }
         let bytes = topology.to_bytes();
@@ -268,6 +277,48 @@ fn words_may_be_written_by_hand() {
     by_hand.as_object_mut().unwrap().remove("fingerprint");
     let read = read(by_hand).unwrap();
     assert_eq!(read.to_bytes(), of(Policy::Balanced, 3).to_bytes());
+}
+
+#[test]
+fn what_is_said_about_single_keys_is_written_and_checked() {
+    let topology = of(Policy::Balanced, 3);
+    let edited = topology.edit().pin("celebrity", "node-1").split(7_u64, 2);
+    let edited = edited.build().unwrap();
+    let words = serde_json::to_value(&edited).unwrap();
+    let said = &words["overrides"];
+    assert!(
+        said.to_string()
+            .contains(r#""key":"celebrity","what":{"pin":"node-1"}"#)
+    );
+    assert!(said.to_string().contains(r#""what":{"split":2}"#), "{said}");
+    assert!(
+        serde_json::to_value(&topology)
+            .unwrap()
+            .get("overrides")
+            .is_none()
+    );
+
+    let wrong = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut words = words.clone();
+        words.as_object_mut().unwrap().remove("fingerprint");
+        change(&mut words["overrides"]);
+        serde_json::from_value::<Topology>(words)
+            .unwrap_err()
+            .to_string()
+    };
+    let unknown = wrong(&|said| said[0]["what"] = serde_json::json!({"pin": "nobody"}));
+    assert!(
+        unknown.contains("nobody") || unknown.contains("override"),
+        "{unknown}"
+    );
+    let twice = wrong(&|said| said[1] = said[0].clone());
+    assert!(twice.contains("one override for a key"), "{twice}");
+    let parts = wrong(&|said| {
+        for said in said.as_array_mut().unwrap() {
+            said["what"] = serde_json::json!({"split": 0});
+        }
+    });
+    assert!(parts.contains('0'), "{parts}");
 }
 
 #[test]
