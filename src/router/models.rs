@@ -38,7 +38,8 @@ fn a_reader_gets_an_owner_that_was_current_while_it_asked() {
     let tables = Arc::new(tables());
     let check = move || {
         let published = Arc::new(Published::new());
-        published.publish(&tables[0].0);
+        let publish = |swap: u64| published.publish(&tables[swap as usize % 3].0, |_| false);
+        publish(0);
         // How many swaps have begun, and how many are done.
         let swaps = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
         let reader = {
@@ -56,11 +57,54 @@ fn a_reader_gets_an_owner_that_was_current_while_it_asked() {
         };
         for swap in 1..=3_u64 {
             swaps[0].store(swap, Ordering::SeqCst);
-            published.publish(&tables[swap as usize % 3].0);
+            publish(swap);
             swaps[1].store(swap, Ordering::SeqCst);
         }
         reader.join().unwrap();
     };
     // Random schedules alone never let a reader sleep through whole swaps.
+    explore(3000, check);
+}
+
+/// Whose answer needs more than the table must not get the table's, and no mark
+/// may be taken for a node: neither while slots become slow nor while they cease to be.
+#[test]
+fn a_slow_slot_is_never_answered_by_the_table() {
+    let tables = Arc::new(tables());
+    let check = move || {
+        let published = Arc::new(Published::new());
+        // Slow in the second table only.
+        let publish = {
+            let (published, tables) = (published.clone(), tables.clone());
+            move |swap: u64| {
+                let table = &tables[swap as usize % 3].0;
+                published.publish(table, |slot| swap == 1 && slot == 8);
+            }
+        };
+        publish(0);
+        let swaps = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
+        let reader = {
+            let (published, swaps) = (published.clone(), swaps.clone());
+            let tables = tables.clone();
+            thread::spawn(move || {
+                let done = swaps[1].load(Ordering::SeqCst);
+                let owner = published.owner(1 << 63);
+                let begun = swaps[0].load(Ordering::SeqCst);
+                let mut current = done..=begun;
+                assert!(current.any(|swap| {
+                    let table = &tables[swap as usize % 3].0;
+                    owner == (swap != 1).then(|| table.owner(8))
+                }));
+                // Its neighbour is not slow.
+                assert!(published.replicas(0).is_some());
+            })
+        };
+        for swap in 1..=3_u64 {
+            swaps[0].store(swap, Ordering::SeqCst);
+            publish(swap);
+            swaps[1].store(swap, Ordering::SeqCst);
+        }
+        reader.join().unwrap();
+    };
     explore(3000, check);
 }

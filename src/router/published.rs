@@ -9,10 +9,14 @@
 //! atomics: it needs no `unsafe`, no reference count and no memory of threads. A
 //! counted or guarded pointer costs 10 ns and more for what is here two loads of a
 //! line that every reader shares.
+//!
+//! Where the table alone does not say who owns a slot's keys, it says [`SLOW`]
+//! instead of an owner, and who finds that asks the router's cold path. Who finds an owner
+//! pays for the difference with one branch that is never taken.
 
 use std::sync::OnceLock;
 
-use super::node::NodeId;
+use super::node::{MAX_NODES, NodeId};
 use super::placement::Placed;
 use super::replicas::{MAX_REPLICAS, Replicas};
 use super::route::slot;
@@ -61,24 +65,40 @@ impl Published {
         }
     }
 
-    /// The owner of a hash; nothing if the current table is not one of slots.
+    /// The owner of a hash; nothing if the current table is not one of slots, or the
+    /// slot is slow.
     #[inline]
     pub(super) fn owner(&self, hash: u64) -> Option<NodeId> {
-        self.read(|buffer, shape| buffer.owner(slot(hash, shape.slots())))
+        self.read(
+            |buffer, shape| buffer.owner(slot(hash, shape.slots())),
+            |owner| *owner,
+        )
     }
 
-    /// The copies of a hash; nothing if the current table is not one of slots.
+    /// The copies of a hash; nothing if the current table is not one of slots, or the
+    /// slot is slow.
     #[inline]
     pub(super) fn replicas(&self, hash: u64) -> Option<Replicas> {
-        self.read(|buffer, shape| buffer.replicas(slot(hash, shape.slots()), shape.replicas()))
+        self.read(
+            |buffer, shape| buffer.replicas(slot(hash, shape.slots()), shape.replicas()),
+            Replicas::primary,
+        )
     }
 
     #[inline]
-    fn read<T>(&self, look: impl Fn(&Buffer, Shape) -> Option<T>) -> Option<T> {
+    fn read<T>(
+        &self,
+        look: impl Fn(&Buffer, Shape) -> Option<T>,
+        owner: impl Fn(&T) -> NodeId,
+    ) -> Option<T> {
         loop {
             let before = self.current.load(Ordering::Acquire);
             let number = (before & NONE) as usize;
             let answer = look(self.buffers[number].get()?, Shape(before))?;
+            if owner(&answer).raw() & SLOW != 0 {
+                // Overtaken or not, the cold path knows.
+                return None;
+            }
             // With the writer's: who saw what a later swap wrote sees that it came.
             fence(Ordering::Acquire);
             if self.current.load(Ordering::Relaxed) == before {
@@ -87,8 +107,8 @@ impl Published {
         }
     }
 
-    /// Makes a table current. One caller at a time.
-    pub(super) fn publish(&self, table: &Table) {
+    /// Makes a table current, of which some slots are slow. One caller at a time.
+    pub(super) fn publish(&self, table: &Table, slow: impl Fn(usize) -> bool) {
         let before = self.current.load(Ordering::Relaxed);
         let turn = (before & TURNS).wrapping_add(TURN) & TURNS;
         let Placed::Slots(owners) = &table.placed else {
@@ -100,7 +120,7 @@ impl Published {
         let buffer = self.buffers[number].get_or_init(|| Buffer::new(size));
         // What is written from here on comes after the swap before this one.
         fence(Ordering::Release);
-        buffer.write(table, owners);
+        buffer.write(table, owners, slow);
         let slots = (owners.len() as u64) << SLOTS;
         let replicas = (table.replicas as u64) << REPLICAS;
         let current = slots | turn | replicas | number as u64;
@@ -139,9 +159,10 @@ impl Buffer {
         Some(Replicas::new(ids, len))
     }
 
-    fn write(&self, table: &Table, owners: &[u16]) {
-        for (to, from) in self.owners.iter().zip(owners) {
-            to.store(*from, Ordering::Relaxed);
+    fn write(&self, table: &Table, owners: &[u16], slow: impl Fn(usize) -> bool) {
+        for (slot, (to, from)) in self.owners.iter().zip(owners).enumerate() {
+            let owner = if slow(slot) { SLOW } else { *from };
+            to.store(owner, Ordering::Relaxed);
         }
         if table.replicas == 1 {
             return;
@@ -152,13 +173,15 @@ impl Buffer {
                 .map(|_| AtomicU64::new(0))
                 .collect()
         });
-        for (to, from) in rows.chunks_exact(words).zip(table.rows.iter()) {
+        let places = rows.chunks_exact(words).zip(table.rows.iter());
+        for (slot, (to, from)) in places.enumerate() {
+            let mark = if slow(slot) { u64::from(SLOW) } else { 0 };
             for (to, from) in to.iter().zip(from.chunks(WORD)) {
                 let packed = from
                     .iter()
                     .rev()
                     .fold(0, |word, id| (word << 16) | u64::from(id.raw()));
-                to.store(packed, Ordering::Relaxed);
+                to.store(packed | mark, Ordering::Relaxed);
             }
         }
     }
@@ -172,6 +195,9 @@ fn unpack(word: &AtomicU64, ids: &mut [NodeId]) {
     }
 }
 
+/// Instead of an owner: ask elsewhere. A bit that no node's number has.
+const SLOW: u16 = 1 << 15;
+const _: () = assert!(MAX_NODES <= SLOW as usize);
 /// Copies in a word.
 const WORD: usize = 4;
 /// Numbers of buffers: enough for two of each size, and one that is never made.
@@ -184,3 +210,29 @@ const REPLICAS: u32 = 6;
 const TURN: u64 = 1 << 10;
 const TURNS: u64 = (1 << SLOTS) - TURN;
 const SLOTS: u32 = 40;
+
+#[cfg(all(test, not(tenfold_shuttle)))]
+mod tests {
+    use super::*;
+    use crate::router::Topology;
+
+    #[test]
+    fn only_the_slots_that_are_slow_are_left_to_others() {
+        for replicas in [1, 3, 6] {
+            let nodes = (0..8).map(|node| format!("{node}"));
+            let topology = Topology::builder().nodes(nodes).replicas(replicas);
+            let topology = topology.slots(64).build().unwrap();
+            let published = Published::new();
+            for slow in [5, 17, 64] {
+                published.publish(&topology.0, |slot| slot == slow);
+                for slot in 0..64 {
+                    let hash = (slot as u64) << 58;
+                    let (owner, copies) = (published.owner(hash), published.replicas(hash));
+                    let expected = Some(topology.0.replicas_at(slot)).filter(|_| slot != slow);
+                    assert_eq!(owner, expected.map(|copies| copies.primary()));
+                    assert_eq!(copies, expected);
+                }
+            }
+        }
+    }
+}

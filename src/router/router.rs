@@ -8,7 +8,7 @@ use super::node::NodeId;
 use super::published::Published;
 use super::replicas::Replicas;
 use super::route::Groups;
-use super::topology::{Table, Topology};
+use super::topology::Topology;
 use crate::hash::StableKey;
 use crate::sync::Mutex;
 
@@ -40,33 +40,71 @@ use crate::sync::Mutex;
 pub struct Router(Arc<Shared>);
 
 struct Shared {
-    topology: ArcSwap<Table>,
-    /// The same, for those who only look up a slot.
+    in_force: ArcSwap<InForce>,
+    /// The same, for those who only look up a slot that is not slow.
     published: Published,
-    /// Held while a topology is swapped for another.
-    swap: Mutex<()>,
+    /// Held while what is in force is changed.
+    change: Mutex<()>,
+}
+
+/// What answers are given by: changed as a whole, and by one at a time.
+#[derive(Clone)]
+struct InForce {
+    topology: Topology,
+}
+
+impl InForce {
+    /// Whether some key of this slot goes elsewhere than the topology says, so that
+    /// whoever asks for one has to take the cold path.
+    #[allow(clippy::unused_self, reason = "no slot is slow so far")]
+    fn is_slow(&self, _slot: usize) -> bool {
+        false
+    }
+
+    fn route(&self, key: &impl StableKey) -> NodeId {
+        self.topology.route(key)
+    }
+
+    fn replicas(&self, key: &impl StableKey) -> Replicas {
+        self.topology.replicas(key)
+    }
+}
+
+impl Shared {
+    /// Puts in force what this makes of what is, and answers with what was.
+    fn change<E>(
+        &self,
+        next: impl FnOnce(&InForce) -> Result<InForce, E>,
+    ) -> Result<Arc<InForce>, E> {
+        let _one_at_a_time = self.change.lock();
+        let next = next(&self.in_force.load())?;
+        self.published
+            .publish(&next.topology.0, |slot| next.is_slow(slot));
+        Ok(self.in_force.swap(Arc::new(next)))
+    }
 }
 
 impl Router {
     /// A router by this topology.
     pub fn new(topology: Topology) -> Self {
         let published = Published::new();
-        published.publish(&topology.0);
+        let in_force = InForce { topology };
+        published.publish(&in_force.topology.0, |slot| in_force.is_slow(slot));
         Self(Arc::new(Shared {
-            topology: ArcSwap::new(topology.0),
+            in_force: ArcSwap::from_pointee(in_force),
             published,
-            swap: Mutex::new(()),
+            change: Mutex::new(()),
         }))
     }
 
     /// The topology in force.
     pub fn topology(&self) -> Topology {
-        Topology(self.0.topology.load_full())
+        self.0.in_force.load().topology.clone()
     }
 
     /// The epoch of the topology in force.
     pub fn epoch(&self) -> u64 {
-        self.0.topology.load().epoch
+        self.0.in_force.load().topology.epoch()
     }
 
     /// Puts a later topology in force and hands back the one before. Who edits
@@ -78,16 +116,17 @@ impl Router {
     /// [`StaleTopology`] if its epoch is not above that of the one in force,
     /// which stays.
     pub fn swap(&self, topology: Topology) -> Result<Topology, StaleTopology> {
-        let _one_at_a_time = self.0.swap.lock();
-        let epoch = self.epoch();
-        if topology.epoch() <= epoch {
-            return Err(StaleTopology {
-                have: topology.epoch(),
-                need: epoch.saturating_add(1),
-            });
-        }
-        self.0.published.publish(&topology.0);
-        Ok(Topology(self.0.topology.swap(topology.0)))
+        let before = self.0.change(|now| {
+            let epoch = now.topology.epoch();
+            if topology.epoch() <= epoch {
+                return Err(StaleTopology {
+                    have: topology.epoch(),
+                    need: epoch.saturating_add(1),
+                });
+            }
+            Ok(InForce { topology })
+        })?;
+        Ok(before.topology.clone())
     }
 
     /// Whether a caller who knows this epoch knows enough.
@@ -108,7 +147,7 @@ impl Router {
     pub fn route(&self, key: impl StableKey) -> NodeId {
         match self.0.published.owner(key.stable_hash(0)) {
             Some(id) => id,
-            None => self.route_by_topology(&key),
+            None => self.route_slowly(&key),
         }
     }
 
@@ -117,20 +156,20 @@ impl Router {
     pub fn replicas(&self, key: impl StableKey) -> Replicas {
         match self.0.published.replicas(key.stable_hash(0)) {
             Some(copies) => copies,
-            None => self.replicas_by_topology(&key),
+            None => self.replicas_slowly(&key),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn route_by_topology(&self, key: &impl StableKey) -> NodeId {
-        self.topology().route(key)
+    fn route_slowly(&self, key: &impl StableKey) -> NodeId {
+        self.0.in_force.load().route(key)
     }
 
     #[cold]
     #[inline(never)]
-    fn replicas_by_topology(&self, key: &impl StableKey) -> Replicas {
-        self.topology().replicas(key)
+    fn replicas_slowly(&self, key: &impl StableKey) -> Replicas {
+        self.0.in_force.load().replicas(key)
     }
 
     /// The first node, in the key's order of preference, that is accepted: see
