@@ -60,7 +60,7 @@ pub mod singleflight;
 mod stats;
 #[cfg(any(feature = "cache", feature = "router", feature = "singleflight"))]
 mod sync;
-#[cfg(any(feature = "cache", feature = "singleflight"))]
+#[cfg(any(feature = "cache", feature = "router", feature = "singleflight"))]
 pub mod task;
 pub mod time;
 

@@ -1,0 +1,564 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use super::error::MigrationError;
+use super::migration::{Migration, Outcome, Verification};
+use super::part::{Part, PartId};
+use super::phase::Phase;
+use super::stats::Stats;
+use super::store::{Row, Store};
+use super::throttle::Throttle;
+use crate::time::{Clock, Timer};
+
+/// Takes a migration from its begin to its end, over a store that fits the trait:
+/// copies, verifies, repairs, cuts over and cleans up.
+///
+/// Several parts are in flight at once, and each step is one call or two of the store. The
+/// driver can be dropped at any point and its migration be resumed by another: what was
+/// under way is done again, and does no harm.
+pub struct Driver<S> {
+    migration: Migration,
+    store: S,
+    page: usize,
+    throttle: Throttle,
+    timer: Option<Timer>,
+    back: bool,
+    hold: bool,
+    /// What is known of each part besides its phase, while it is worked on.
+    work: BTreeMap<PartId, Work>,
+    /// The part that was worked on last: the next one comes next.
+    last: Option<PartId>,
+    stats: Stats,
+}
+
+/// How far the work of a phase is.
+#[derive(Debug, Default)]
+struct Work {
+    /// The phase that this is about.
+    phase: Option<Phase>,
+    /// The last key that was copied.
+    after: Option<Box<[u8]>>,
+    /// The verification under way.
+    verification: Option<Verification>,
+    /// Whether the new node was found to have nothing, or the old one.
+    removed: bool,
+}
+
+/// What a [step](Driver::step) did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Step {
+    /// Something: take the next.
+    Worked,
+    /// Nothing can be done before this long has passed.
+    Throttled(Duration),
+    /// Nothing can be done before write routes of this process are dropped, or other
+    /// processes are heard; with one of the parts that wait.
+    Waiting(PartId),
+    /// All parts are cut over, and the driver was told to hold here.
+    Held,
+    /// The migration is over.
+    Over(Outcome),
+}
+
+/// A driver that cannot go on. The step that failed can be taken again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DriverError<E: std::error::Error + 'static> {
+    /// The store failed.
+    #[error("the store failed at {part}, which is {phase}")]
+    Store {
+        /// The part.
+        part: PartId,
+        /// Its phase.
+        phase: Phase,
+        /// What the store said.
+        #[source]
+        source: E,
+    },
+    /// The migration refused a step, or its journal failed.
+    #[error("the migration cannot go on")]
+    Migration(#[from] MigrationError),
+    /// Two nodes have rows of one version that say different things: versions are
+    /// not as they must be, and nobody knows which is right.
+    #[error("{part} has two different rows of version {version} under one key")]
+    Conflict {
+        /// The part.
+        part: PartId,
+        /// The key's bytes.
+        key: Box<[u8]>,
+        /// The version that both have.
+        version: u64,
+    },
+    /// A store broke its promise: rows out of order, or of another part.
+    #[error("the store's scan of {part} gave rows out of order, or of another part")]
+    Scan {
+        /// The part.
+        part: PartId,
+    },
+    /// Nothing can be done until other processes are heard.
+    #[error("{part} waits for other processes")]
+    Waiting {
+        /// One of the parts that wait.
+        part: PartId,
+    },
+}
+
+impl<S: Store> Driver<S> {
+    /// A driver of this migration: forward, 256 rows at a time, 64 parts in flight, no
+    /// limit on the rate.
+    pub fn new(mut migration: Migration, store: S) -> Self {
+        migration.limit_in_flight(64);
+        Self {
+            migration,
+            store,
+            page: 256,
+            throttle: Throttle::new(Clock::default(), None, None),
+            timer: None,
+            back: false,
+            hold: false,
+            work: BTreeMap::new(),
+            last: None,
+            stats: Stats::default(),
+        }
+    }
+
+    /// Asks the store for so many rows at a time; at least one.
+    #[must_use]
+    pub fn page(mut self, rows: usize) -> Self {
+        self.page = rows.max(1);
+        self
+    }
+
+    /// Lets so many parts be in flight at once; at least one.
+    #[must_use]
+    pub fn in_flight(mut self, parts: usize) -> Self {
+        self.migration.limit_in_flight(parts.max(1));
+        self
+    }
+
+    /// Moves at most so many rows a second, by this clock; the timer wakes
+    /// [`run`](Self::run) when it may go on.
+    #[must_use]
+    pub fn throttle(
+        mut self,
+        rows_per_second: Option<u64>,
+        bytes_per_second: Option<u64>,
+        clock: Clock,
+        timer: Timer,
+    ) -> Self {
+        self.throttle = Throttle::new(clock, rows_per_second, bytes_per_second);
+        self.timer = Some(timer);
+        self
+    }
+
+    /// Stops when all parts are cut over, while there is a way back: look at the new
+    /// nodes for a day, and then [clean up](Self::release) or [go back](Self::roll_back).
+    #[must_use]
+    pub fn hold_before_clean_up(mut self) -> Self {
+        self.hold = true;
+        self
+    }
+
+    /// Goes on to the clean-up.
+    pub fn release(&mut self) {
+        self.hold = false;
+    }
+
+    /// Turns round: from the next step on everything goes back to where it was.
+    ///
+    /// # Errors
+    /// [`MigrationError::OutOfOrder`] if the clean-up of a part has begun.
+    pub fn roll_back(&mut self) -> Result<(), MigrationError> {
+        for part in self.migration.part_ids() {
+            let found = self.migration.phase(part)?;
+            if matches!(found, Phase::CleaningUp | Phase::Done) {
+                return Err(MigrationError::OutOfOrder {
+                    part,
+                    found,
+                    expected: Phase::CutOver,
+                    wanted: Phase::Undoing,
+                });
+            }
+        }
+        self.back = true;
+        Ok(())
+    }
+
+    /// The migration: to hear other processes between steps.
+    pub fn migration(&mut self) -> &mut Migration {
+        &mut self.migration
+    }
+
+    /// Gives the migration back.
+    pub fn into_migration(self) -> Migration {
+        self.migration
+    }
+
+    /// How far it is.
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.stats.clone();
+        stats.look_at(&self.migration);
+        stats
+    }
+
+    /// Goes on until the migration is over, or is held. Waits for this process's write
+    /// routes and for the throttle; needs no runtime. Within
+    /// [`block_on`](crate::task::block_on) it runs on a plain thread.
+    ///
+    /// # Errors
+    /// [`DriverError`]: call it again to go on. [`DriverError::Waiting`] if other processes
+    /// must be heard first.
+    pub async fn run(&mut self) -> Result<Step, DriverError<S::Error>> {
+        loop {
+            match self.step().await? {
+                Step::Worked => {}
+                Step::Throttled(wait) => match &self.timer {
+                    Some(timer) => timer.sleep(wait).await,
+                    None => return Ok(Step::Throttled(wait)),
+                },
+                Step::Waiting(part) => {
+                    let drained = self.migration.drained(part);
+                    drained.await?;
+                    if self.migration.check_complete(part).is_err() {
+                        return Err(DriverError::Waiting { part });
+                    }
+                }
+                end @ (Step::Held | Step::Over(_)) => return Ok(end),
+            }
+        }
+    }
+
+    /// Takes one step of one part.
+    ///
+    /// # Errors
+    /// [`DriverError`]; the same step comes again.
+    pub async fn step(&mut self) -> Result<Step, DriverError<S::Error>> {
+        if let Some(outcome) = self.migration.outcome() {
+            return Ok(Step::Over(outcome));
+        }
+        if let Some(wait) = self.throttle.wait() {
+            return Ok(Step::Throttled(wait));
+        }
+        let mut waiting = None;
+        // Each in its turn, so that none starves the others.
+        let ids: Vec<_> = self.migration.part_ids().collect();
+        let next = self.last.map_or(0, |last| last.index() + 1);
+        for turn in 0..ids.len() {
+            let part = ids[(next + turn) % ids.len()];
+            match self.step_of(part).await? {
+                Turn::Worked => {
+                    self.last = Some(part);
+                    return Ok(Step::Worked);
+                }
+                Turn::Waiting => waiting = waiting.or(Some(part)),
+                Turn::Rests => {}
+            }
+        }
+        if let Some(part) = waiting {
+            return Ok(Step::Waiting(part));
+        }
+        let end = if self.back {
+            Phase::Stable
+        } else {
+            Phase::Done
+        };
+        if self.migration.count(end) < ids.len() {
+            return Ok(Step::Held);
+        }
+        match self.back {
+            true => self.migration.abandon()?,
+            false => self.migration.finish()?,
+        }
+        Ok(self.migration.outcome().map_or(Step::Worked, Step::Over))
+    }
+
+    async fn step_of(&mut self, part: PartId) -> Result<Turn, DriverError<S::Error>> {
+        let phase = self.migration.phase(part)?;
+        let rests = match phase {
+            Phase::Done => true,
+            Phase::Stable => self.back,
+            // The old copies are kept until every part is where it should be.
+            Phase::CutOver => !self.back && (self.hold || !self.all_are_cut_over()),
+            _ => false,
+        };
+        if rests {
+            return Ok(Turn::Rests);
+        }
+        if self.migration.check_complete(part).is_err() {
+            return Ok(Turn::Waiting);
+        }
+        if self
+            .work
+            .get(&part)
+            .is_some_and(|work| work.phase != Some(phase))
+        {
+            self.work.remove(&part);
+        }
+        let work = self.work.entry(part).or_default();
+        work.phase = Some(phase);
+        match phase {
+            Phase::Stable => self.begin_part(part).await,
+            Phase::Undoing => {
+                let to = self.migration.part(part)?.clone();
+                if self.empty(&to, to.to_name(), phase).await?
+                    && self.purge(&to, to.from_name(), phase).await?
+                {
+                    self.migration.undone(part)?;
+                }
+                Ok(Turn::Worked)
+            }
+            Phase::Copying if self.back => self.go_back(part),
+            Phase::Copying => self.copy(part).await,
+            Phase::Verifying | Phase::Switching | Phase::CutOver if self.back => {
+                if phase == Phase::Verifying
+                    && self.migration.has_turned(part)
+                    && !self.make_equal(part).await?
+                {
+                    return Ok(Turn::Worked);
+                }
+                self.go_back(part)
+            }
+            Phase::Verifying | Phase::Switching => {
+                if self.make_equal(part).await? {
+                    match phase {
+                        Phase::Verifying => self.migration.switch(part)?,
+                        _ => self.migration.cut_over(part)?,
+                    }
+                }
+                Ok(Turn::Worked)
+            }
+            Phase::CutOver => {
+                self.migration.clean_up(part)?;
+                Ok(Turn::Worked)
+            }
+            Phase::CleaningUp => {
+                let from = self.migration.part(part)?.clone();
+                if self.empty(&from, from.from_name(), phase).await?
+                    && self.purge(&from, from.to_name(), phase).await?
+                {
+                    self.migration.cleaned(part)?;
+                    self.work.remove(&part);
+                }
+                Ok(Turn::Worked)
+            }
+            Phase::Done => Ok(Turn::Rests),
+        }
+    }
+
+    fn all_are_cut_over(&self) -> bool {
+        let over = [Phase::CutOver, Phase::CleaningUp, Phase::Done];
+        let over: usize = over.map(|phase| self.migration.count(phase)).iter().sum();
+        over == self.migration.parts().len()
+    }
+
+    fn go_back(&mut self, part: PartId) -> Result<Turn, DriverError<S::Error>> {
+        self.migration.step_back(part)?;
+        Ok(Turn::Worked)
+    }
+
+    /// Rows that the new node has from some earlier time would be taken for ours.
+    async fn begin_part(&mut self, part: PartId) -> Result<Turn, DriverError<S::Error>> {
+        if self.migration.has_no_room() {
+            self.work.remove(&part);
+            return Ok(Turn::Rests);
+        }
+        let to = self.migration.part(part)?.clone();
+        if self.empty(&to, to.to_name(), Phase::Stable).await? {
+            self.migration.start_copying(part)?;
+        }
+        Ok(Turn::Worked)
+    }
+
+    async fn copy(&mut self, id: PartId) -> Result<Turn, DriverError<S::Error>> {
+        let part = self.migration.part(id)?.clone();
+        let after = self.work.get(&id).and_then(|work| work.after.clone());
+        let rows = self.scan(&part, part.from_name(), after.as_deref()).await?;
+        if !rows.is_empty() {
+            let applied = self.store.apply(part.to_name(), &rows).await;
+            applied.map_err(|source| failed(id, Phase::Copying, source))?;
+            let bytes = rows.iter().map(Row::size).sum();
+            self.throttle.spend(rows.len() as u64, bytes);
+            self.stats.rows_copied += rows.len() as u64;
+            self.stats.bytes_copied += bytes;
+        }
+        if rows.len() < self.page {
+            self.migration.copied(id)?;
+        } else if let Some(last) = rows.last() {
+            self.work.entry(id).or_default().after = Some(last.key.clone());
+        }
+        Ok(Turn::Worked)
+    }
+
+    /// Works on making both nodes equal, and says whether they are.
+    async fn make_equal(&mut self, id: PartId) -> Result<bool, DriverError<S::Error>> {
+        let part = self.migration.part(id)?.clone();
+        if self.migration.is_verified(id)? {
+            let dirty = self.migration.dirty(id)?;
+            let Some(key) = dirty.first() else {
+                return Ok(true);
+            };
+            self.repair(&part, key.key()).await?;
+            self.migration.repaired(key);
+            self.stats.keys_repaired += 1;
+            return Ok(false);
+        }
+        let work = self.work.entry(id).or_default();
+        let verification = match work.verification {
+            Some(verification) => verification,
+            None => {
+                work.after = None;
+                let begun = self.migration.verification(id)?;
+                *work.verification.insert(begun)
+            }
+        };
+        let after = work.after.clone();
+        let new = self.scan(&part, part.to_name(), after.as_deref()).await?;
+        let old = self.scan(&part, part.from_name(), after.as_deref()).await?;
+        let spent = new.iter().chain(&old).map(Row::size).sum();
+        self.throttle.spend((new.len() + old.len()) as u64, spent);
+        // Beyond the last key of a full page, the other page may know more.
+        let end = [&new, &old]
+            .into_iter()
+            .filter(|rows| rows.len() >= self.page)
+            .filter_map(|rows| rows.last().map(|row| row.key.clone()))
+            .min();
+        let within = |row: &&Row| end.as_ref().is_none_or(|end| row.key <= *end);
+        let by_key = |rows: &[Row]| -> BTreeMap<Box<[u8]>, Row> {
+            let rows = rows.iter().filter(within);
+            rows.map(|row| (row.key.clone(), row.clone())).collect()
+        };
+        let (new, old) = (by_key(&new), by_key(&old));
+        for (key, row) in &new {
+            if old.get(key) != Some(row) {
+                self.stats.keys_differed += 1;
+                self.repair(&part, key).await?;
+            }
+        }
+        for key in old.keys().filter(|key| !new.contains_key(*key)) {
+            self.stats.keys_differed += 1;
+            self.repair(&part, key).await?;
+        }
+        self.stats.rows_verified += new.len().max(old.len()) as u64;
+        let work = self.work.entry(id).or_default();
+        if end.is_some() {
+            work.after = end;
+            return Ok(false);
+        }
+        work.after = None;
+        work.verification = None;
+        match self.migration.verified(verification) {
+            // Begun anew with the next step.
+            Err(MigrationError::Overtaken { .. }) => Ok(false),
+            Err(other) => Err(other.into()),
+            Ok(()) => Ok(false),
+        }
+    }
+
+    /// Gives both nodes the newer row of a key.
+    async fn repair(&mut self, part: &Part, key: &[u8]) -> Result<(), DriverError<S::Error>> {
+        let id = part.id();
+        let phase = self.migration.phase(id)?;
+        let failed = |source| failed(id, phase, source);
+        let new = self.store.get(part.to_name(), key).await.map_err(failed)?;
+        let old = self
+            .store
+            .get(part.from_name(), key)
+            .await
+            .map_err(failed)?;
+        let (row, node) = match (new, old) {
+            (Some(new), Some(old)) if new.version == old.version && new != old => {
+                return Err(DriverError::Conflict {
+                    part: id,
+                    key: key.into(),
+                    version: new.version,
+                });
+            }
+            (Some(new), Some(old)) if new.version == old.version => return Ok(()),
+            (Some(new), old) if old.as_ref().is_none_or(|old| old.version < new.version) => {
+                (new, part.from_name())
+            }
+            (_, Some(old)) => (old, part.to_name()),
+            (_, None) => return Ok(()),
+        };
+        self.store.apply(node, &[row]).await.map_err(failed)
+    }
+
+    async fn scan(
+        &self,
+        part: &Part,
+        node: &str,
+        after: Option<&[u8]>,
+    ) -> Result<Vec<Row>, DriverError<S::Error>> {
+        let id = part.id();
+        let phase = self.migration.phase(id)?;
+        let rows = self.store.scan(node, part, after, self.page).await;
+        let rows = rows.map_err(|source| failed(id, phase, source))?;
+        let mut last = after;
+        for row in &rows {
+            let in_order = last.is_none_or(|last| *last < *row.key);
+            if !in_order || self.migration.part_of_bytes(&row.key).map(Part::id) != Some(id) {
+                return Err(DriverError::Scan { part: id });
+            }
+            last = Some(&row.key);
+        }
+        Ok(rows)
+    }
+
+    /// Removes a page of the part's rows from a node, and says whether none is left.
+    async fn empty(
+        &mut self,
+        part: &Part,
+        node: &str,
+        phase: Phase,
+    ) -> Result<bool, DriverError<S::Error>> {
+        let id = part.id();
+        if self.work.get(&id).is_some_and(|work| work.removed) {
+            return Ok(true);
+        }
+        let removed = self.store.remove(node, part, self.page).await;
+        let removed = removed.map_err(|source| failed(id, phase, source))?;
+        self.throttle.spend(removed as u64, 0);
+        self.stats.rows_removed += removed as u64;
+        let done = removed < self.page;
+        self.work.entry(id).or_default().removed = done;
+        Ok(done)
+    }
+
+    async fn purge(
+        &mut self,
+        part: &Part,
+        node: &str,
+        phase: Phase,
+    ) -> Result<bool, DriverError<S::Error>> {
+        let purged = self.store.purge(node, part, self.page).await;
+        let purged = purged.map_err(|source| failed(part.id(), phase, source))?;
+        self.throttle.spend(purged as u64, 0);
+        Ok(purged < self.page)
+    }
+}
+
+/// What became of a part's turn.
+enum Turn {
+    Worked,
+    Waiting,
+    Rests,
+}
+
+fn failed<E: std::error::Error>(part: PartId, phase: Phase, source: E) -> DriverError<E> {
+    DriverError::Store {
+        part,
+        phase,
+        source,
+    }
+}
+
+impl<S> fmt::Debug for Driver<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("migration", &self.migration)
+            .field("back", &self.back)
+            .finish_non_exhaustive()
+    }
+}
