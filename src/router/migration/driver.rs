@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
@@ -27,8 +27,10 @@ pub struct Driver<S> {
     hold: bool,
     /// What is known of each part besides its phase, while it is worked on.
     work: BTreeMap<PartId, Work>,
-    /// The part that was worked on last: the next one comes next.
-    last: Option<PartId>,
+    /// The parts that are over, and have no tombstones left.
+    purged: BTreeSet<PartId>,
+    /// The parts that something is to be done about, as far as is known.
+    queue: VecDeque<PartId>,
     stats: Stats,
 }
 
@@ -119,7 +121,8 @@ impl<S: Store> Driver<S> {
             back: false,
             hold: false,
             work: BTreeMap::new(),
-            last: None,
+            purged: BTreeSet::new(),
+            queue: VecDeque::new(),
             stats: Stats::default(),
         }
     }
@@ -164,6 +167,7 @@ impl<S: Store> Driver<S> {
     /// Goes on to the clean-up.
     pub fn release(&mut self) {
         self.hold = false;
+        self.queue.clear();
     }
 
     /// Turns round: from the next step on everything goes back to where it was.
@@ -183,6 +187,7 @@ impl<S: Store> Driver<S> {
             }
         }
         self.back = true;
+        self.queue.clear();
         Ok(())
     }
 
@@ -241,49 +246,75 @@ impl<S: Store> Driver<S> {
         if let Some(wait) = self.throttle.wait() {
             return Ok(Step::Throttled(wait));
         }
-        let mut waiting = None;
-        // Each in its turn, so that none starves the others.
-        let ids: Vec<_> = self.migration.part_ids().collect();
-        let next = self.last.map_or(0, |last| last.index() + 1);
-        for turn in 0..ids.len() {
-            let part = ids[(next + turn) % ids.len()];
+        if self.queue.is_empty() {
+            self.queue = self.what_is_left();
+        }
+        let (mut waiting, mut at, mut refused) = (None, 0, 0);
+        while let Some(&part) = self.queue.get(at) {
             match self.step_of(part).await? {
                 Turn::Worked => {
-                    self.last = Some(part);
+                    // Each in its turn, and no more begun than there is room for.
+                    let back = self.migration.in_flight.min(self.queue.len() - 1);
+                    self.queue.remove(at);
+                    self.queue.insert(back, part);
                     return Ok(Step::Worked);
                 }
-                Turn::Waiting => waiting = waiting.or(Some(part)),
-                Turn::Rests => {}
+                Turn::Waiting => {
+                    waiting = waiting.or(Some(part));
+                    at += 1;
+                }
+                Turn::Rests => {
+                    self.queue.remove(at);
+                }
+                Turn::NoRoom => {
+                    // Those that have begun are behind it, if there are any.
+                    refused += 1;
+                    if refused > self.queue.len() {
+                        break;
+                    }
+                    self.queue.remove(at);
+                    self.queue.push_back(part);
+                }
             }
         }
         if let Some(part) = waiting {
             return Ok(Step::Waiting(part));
         }
-        let end = if self.back {
-            Phase::Stable
-        } else {
-            Phase::Done
-        };
-        if self.migration.count(end) < ids.len() {
-            return Ok(Step::Held);
+        if !self.what_is_left().is_empty() {
+            return Ok(Step::Worked);
         }
-        match self.back {
-            true => self.migration.abandon()?,
-            false => self.migration.finish()?,
+        match (self.back, self.hold) {
+            (true, _) => self.migration.abandon()?,
+            (false, true) => return Ok(Step::Held),
+            (false, false) => self.migration.finish()?,
         }
         Ok(self.migration.outcome().map_or(Step::Worked, Step::Over))
     }
 
-    async fn step_of(&mut self, part: PartId) -> Result<Turn, DriverError<S::Error>> {
-        let phase = self.migration.phase(part)?;
-        let rests = match phase {
-            Phase::Done => true,
-            Phase::Stable => self.back,
+    /// The parts that something is to be done about now, those that have begun first.
+    fn what_is_left(&self) -> VecDeque<PartId> {
+        let left = |part: &PartId| {
+            let phase = self.migration.phase(*part);
+            phase.is_ok_and(|phase| !self.rests(*part, phase))
+        };
+        let mut left: Vec<_> = self.migration.part_ids().filter(left).collect();
+        left.sort_by_key(|part| self.migration.phase(*part).ok() == Some(Phase::Stable));
+        left.into()
+    }
+
+    fn rests(&self, part: PartId, phase: Phase) -> bool {
+        match phase {
+            Phase::Done => self.purged.contains(&part),
+            Phase::Stable => self.back && self.purged.contains(&part),
             // The old copies are kept until every part is where it should be.
             Phase::CutOver => !self.back && (self.hold || !self.all_are_cut_over()),
             _ => false,
-        };
-        if rests {
+        }
+    }
+
+    async fn step_of(&mut self, part: PartId) -> Result<Turn, DriverError<S::Error>> {
+        let phase = self.migration.phase(part)?;
+        if self.rests(part, phase) {
             return Ok(Turn::Rests);
         }
         if self.migration.check_complete(part).is_err() {
@@ -299,12 +330,11 @@ impl<S: Store> Driver<S> {
         let work = self.work.entry(part).or_default();
         work.phase = Some(phase);
         match phase {
+            Phase::Stable if self.back => self.purge(part, false).await,
             Phase::Stable => self.begin_part(part).await,
             Phase::Undoing => {
                 let to = self.migration.part(part)?.clone();
-                if self.empty(&to, to.to_name(), phase).await?
-                    && self.purge(&to, to.from_name(), phase).await?
-                {
+                if self.empty(&to, to.to_name(), phase).await? {
                     self.migration.undone(part)?;
                 }
                 Ok(Turn::Worked)
@@ -335,15 +365,12 @@ impl<S: Store> Driver<S> {
             }
             Phase::CleaningUp => {
                 let from = self.migration.part(part)?.clone();
-                if self.empty(&from, from.from_name(), phase).await?
-                    && self.purge(&from, from.to_name(), phase).await?
-                {
+                if self.empty(&from, from.from_name(), phase).await? {
                     self.migration.cleaned(part)?;
-                    self.work.remove(&part);
                 }
                 Ok(Turn::Worked)
             }
-            Phase::Done => Ok(Turn::Rests),
+            Phase::Done => self.purge(part, true).await,
         }
     }
 
@@ -362,7 +389,7 @@ impl<S: Store> Driver<S> {
     async fn begin_part(&mut self, part: PartId) -> Result<Turn, DriverError<S::Error>> {
         if self.migration.has_no_room() {
             self.work.remove(&part);
-            return Ok(Turn::Rests);
+            return Ok(Turn::NoRoom);
         }
         let to = self.migration.part(part)?.clone();
         if self.empty(&to, to.to_name(), Phase::Stable).await? {
@@ -526,16 +553,24 @@ impl<S: Store> Driver<S> {
         Ok(done)
     }
 
-    async fn purge(
-        &mut self,
-        part: &Part,
-        node: &str,
-        phase: Phase,
-    ) -> Result<bool, DriverError<S::Error>> {
-        let purged = self.store.purge(node, part, self.page).await;
-        let purged = purged.map_err(|source| failed(part.id(), phase, source))?;
+    /// Removes tombstones where rows lie now: only when nobody goes by a phase that
+    /// keeps them, so that none comes after.
+    async fn purge(&mut self, id: PartId, new: bool) -> Result<Turn, DriverError<S::Error>> {
+        let part = self.migration.part(id)?.clone();
+        let node = if new {
+            part.to_name()
+        } else {
+            part.from_name()
+        };
+        let purged = self.store.purge(node, &part, self.page).await;
+        let phase = self.migration.phase(id)?;
+        let purged = purged.map_err(|source| failed(id, phase, source))?;
         self.throttle.spend(purged as u64, 0);
-        Ok(purged < self.page)
+        if purged < self.page {
+            self.purged.insert(id);
+            self.work.remove(&id);
+        }
+        Ok(Turn::Worked)
     }
 }
 
@@ -543,7 +578,10 @@ impl<S: Store> Driver<S> {
 enum Turn {
     Worked,
     Waiting,
+    /// There is nothing to do about it now.
     Rests,
+    /// It may not begin yet.
+    NoRoom,
 }
 
 fn failed<E: std::error::Error>(part: PartId, phase: Phase, source: E) -> DriverError<E> {

@@ -61,7 +61,7 @@ pub struct Migration {
     /// How many parts are in each phase.
     counts: [usize; Phase::ALL.len()],
     pub(super) members: BTreeMap<Arc<str>, Member>,
-    in_flight: usize,
+    pub(super) in_flight: usize,
     /// Records since the journal was last made short.
     appended: usize,
     pub(super) outcome: Option<Outcome>,
