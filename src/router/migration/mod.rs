@@ -3,6 +3,7 @@
 mod bytes;
 mod driver;
 mod error;
+mod file_journal;
 mod follower;
 mod guards;
 mod journal;
@@ -30,6 +31,7 @@ mod write_route;
 
 pub use driver::{Driver, DriverError, Step};
 pub use error::{MigrationError, RecordError};
+pub use file_journal::{FileJournal, FileJournalError};
 pub use follower::Follower;
 pub use journal::Journal;
 pub use memory_journal::MemoryJournal;
