@@ -283,12 +283,17 @@ impl<S: Store> Driver<S> {
         if !self.what_is_left().is_empty() {
             return Ok(Step::Worked);
         }
-        match (self.back, self.hold) {
-            (true, _) => self.migration.abandon()?,
+        let ended = match (self.back, self.hold) {
+            (true, _) => self.migration.abandon(),
             (false, true) => return Ok(Step::Held),
-            (false, false) => self.migration.finish()?,
+            (false, false) => self.migration.finish(),
+        };
+        match ended {
+            // A process that joined late, perhaps.
+            Err(MigrationError::Draining { part, .. }) => Ok(Step::Waiting(part)),
+            Err(other) => Err(other.into()),
+            Ok(()) => Ok(self.migration.outcome().map_or(Step::Worked, Step::Over)),
         }
-        Ok(self.migration.outcome().map_or(Step::Worked, Step::Over))
     }
 
     /// The parts that something is to be done about now, those that have begun first.
