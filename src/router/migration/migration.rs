@@ -403,12 +403,11 @@ impl Migration {
     pub fn dirty(&self, part: PartId) -> Result<Vec<DirtyKey>, MigrationError> {
         self.moving.part(part)?;
         Ok(self.moving.with_trouble(part, |trouble| {
-            let key = |(key, mark): (&Box<[u8]>, &u64)| DirtyKey {
-                part,
-                key: key.clone(),
-                mark: *mark,
-            };
-            trouble.dirty.iter().map(key).collect()
+            let dirty = trouble.dirty.iter().map(|(key, &mark)| {
+                let key = key.clone();
+                DirtyKey { part, key, mark }
+            });
+            dirty.collect()
         }))
     }
 
