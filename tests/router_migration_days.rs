@@ -343,6 +343,7 @@ impl Day {
     fn new(seed: u64, pairs: &[[Topology; 2]]) -> Self {
         let mut rng = Rng::with_seed(seed);
         let [old, new] = pairs[rng.below(pairs.len() as u64) as usize].clone();
+        let processes = 1 + rng.below(PROCESSES as u64) as usize;
         let store = SlowStore(MemoryStore::new(&old));
         let journal = BadJournal {
             kept: MemoryJournal::new(),
@@ -356,8 +357,8 @@ impl Day {
             lost: false,
         };
         let mut day = Self {
-            processes: (0..PROCESSES).map(process).collect(),
-            born: PROCESSES,
+            processes: (0..processes).map(process).collect(),
+            born: processes,
             rng,
             old,
             new,
@@ -446,19 +447,21 @@ impl Day {
             0..=3 => self.write_something(),
             4..=9 => self.advance_a_writer(),
             10..=11 => self.read_something(),
-            12..=14 => self.advance_a_reader(),
-            15..=24 => self.drive(),
-            25..=26 => self.tell(),
-            27..=29 => self.hear(),
-            30 if self.rng.below(4) == 0 => self.crash_the_leader(),
+            12..=15 => self.advance_a_reader(),
+            16..=25 => (0..3).for_each(|_| self.drive()),
+            26..=29 => {
+                self.tell();
+                (0..3).for_each(|_| self.hear());
+            }
+            30 if self.rng.below(8) == 0 => self.crash_the_leader(),
             30 => self.resume(),
-            _ if self.rng.below(3) == 0 => self.kill_or_revive(),
-            _ => self.hear(),
+            _ if self.rng.below(8) == 0 => self.kill_or_revive(),
+            _ => self.resume(),
         }
     }
 
     fn pick_process(&mut self) -> Option<usize> {
-        let process = self.rng.below(PROCESSES as u64) as usize;
+        let process = self.rng.below(self.processes.len() as u64) as usize;
         self.processes[process].alive.then_some(process)
     }
 
@@ -667,7 +670,7 @@ impl Day {
             return;
         };
         let told = driver.migration().announcement().to_bytes();
-        for process in 1..PROCESSES {
+        for process in 1..self.processes.len() {
             if self.rng.below(4) > 0 {
                 self.to_followers.push((process, told.clone()));
             }
@@ -675,7 +678,10 @@ impl Day {
     }
 
     fn hear(&mut self) {
-        if self.rng.below(2) == 0 && !self.to_followers.is_empty() {
+        if self.processes.len() == 1 {
+            return;
+        }
+        if self.rng.below(3) > 0 && !self.to_followers.is_empty() {
             // In any order, and again.
             let at = self.rng.below(self.to_followers.len() as u64) as usize;
             let (process, bytes) = match self.rng.below(4) {
@@ -690,7 +696,7 @@ impl Day {
                 self.to_leader.push(answer.to_bytes());
             }
         }
-        let process = 1 + self.rng.below(PROCESSES as u64 - 1) as usize;
+        let process = 1 + self.rng.below(self.processes.len() as u64 - 1) as usize;
         // One that is dead has no follower.
         if let Some(follower) = &mut self.processes[process].follower {
             self.to_leader.push(follower.acknowledgement().to_bytes());
@@ -755,7 +761,10 @@ impl Day {
     }
 
     fn kill_or_revive(&mut self) {
-        let number = 1 + self.rng.below(PROCESSES as u64 - 1) as usize;
+        if self.processes.len() == 1 {
+            return;
+        }
+        let number = 1 + self.rng.below(self.processes.len() as u64 - 1) as usize;
         if self.processes[number].alive {
             if self.rng.below(2) == 0 {
                 self.die(number);
@@ -815,20 +824,30 @@ impl Day {
     fn end(&mut self) {
         self.journal.heal();
         let mut over = None;
-        for _ in 0..20_000 {
+        for round in 0..20_000 {
             self.resume();
-            if !self.writers.is_empty() {
+            if round < 200 {
+                match self.rng.below(4) {
+                    0 => self.write_something(),
+                    1 => self.read_something(),
+                    _ => self.advance_a_reader(),
+                }
+            }
+            if !self.writers.is_empty() && self.rng.below(2) == 0 {
                 self.advance_a_writer();
                 continue;
             }
             self.drive();
             if let Leader::Idle(driver) = &mut self.leader {
                 over = driver.migration().outcome();
-                if over.is_some() && driver.migration().all_know_the_outcome() {
+                if over.is_some()
+                    && self.writers.is_empty()
+                    && driver.migration().all_know_the_outcome()
+                {
                     break;
                 }
             }
-            for process in 1..PROCESSES {
+            for process in 1..self.processes.len() {
                 if !self.processes[process].alive {
                     self.revive(process);
                 }
@@ -841,7 +860,9 @@ impl Day {
                     driver.migration().lost(stranger).unwrap();
                 }
             }
-            self.to_followers.clear();
+            if self.to_followers.len() > 4 {
+                self.to_followers.clear();
+            }
             self.tell();
             self.hear();
         }
