@@ -444,14 +444,14 @@ impl Day {
 
     fn act(&mut self) {
         match self.rng.below(32) {
-            0..=3 => self.write_something(),
-            4..=9 => self.advance_a_writer(),
+            0..=2 => self.write_something(),
+            3..=9 => self.advance_a_writer(),
             10..=11 => self.read_something(),
             12..=15 => self.advance_a_reader(),
-            16..=25 => (0..3).for_each(|_| self.drive()),
+            16..=25 => (0..5).for_each(|_| self.drive()),
             26..=29 => {
                 self.tell();
-                (0..3).for_each(|_| self.hear());
+                (0..6).for_each(|_| self.hear());
             }
             30 if self.rng.below(8) == 0 => self.crash_the_leader(),
             30 => self.resume(),
@@ -470,7 +470,7 @@ impl Day {
         let Some(process) = self.pick_process() else {
             return;
         };
-        if self.writers.len() > 8 {
+        if self.writers.len() > 3 {
             return;
         }
         let version = self.next_version;
@@ -541,7 +541,7 @@ impl Day {
         }
         let writer = self.writers.swap_remove(at);
         match writer.route.second() {
-            Some(_) if fate < 4 => {
+            Some(_) if fate < 6 => {
                 self.seen.failed_seconds += 1;
                 writer.route.failed_second();
             }
@@ -827,13 +827,14 @@ impl Day {
         for round in 0..20_000 {
             self.resume();
             if round < 200 {
-                match self.rng.below(4) {
+                match self.rng.below(8) {
                     0 => self.write_something(),
                     1 => self.read_something(),
+                    2..=5 => self.advance_a_writer(),
                     _ => self.advance_a_reader(),
                 }
             }
-            if !self.writers.is_empty() && self.rng.below(2) == 0 {
+            if round >= 200 && !self.writers.is_empty() {
                 self.advance_a_writer();
                 continue;
             }
