@@ -9,7 +9,7 @@ use router_nodes::{HISTORY_FREE, name, names, of, owners};
 use tenfold::hash::StableKey;
 use tenfold::router::placement::{Directory, Ketama, Ranges};
 use tenfold::router::{
-    MAX_NODES, Node, Policy, Router, Spread, StaleTopology, Topology, TopologyError,
+    MAX_NODES, Node, Policy, Router, Spread, StaleTopology, SwapError, Topology, TopologyError,
 };
 
 /// The share of keys that lie elsewhere.
@@ -734,7 +734,7 @@ fn an_older_topology_is_refused_and_nothing_changes() {
     assert_eq!(router.swap(second.clone()).unwrap().epoch(), 1);
     assert_eq!(
         router.swap(rival).unwrap_err(),
-        StaleTopology { have: 2, need: 3 }
+        SwapError::Stale(StaleTopology { have: 2, need: 3 })
     );
     assert_eq!(router.topology().to_bytes(), second.to_bytes());
     assert_eq!(router.check(1), Err(StaleTopology { have: 1, need: 2 }));

@@ -300,3 +300,18 @@ pub struct StaleTopology {
     /// The epoch that it must at least be.
     pub need: u64,
 }
+
+/// A topology that cannot be put in force now. The one in force stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SwapError {
+    /// Another one was put in force meanwhile: edit that.
+    #[error(transparent)]
+    Stale(#[from] StaleTopology),
+    /// Data is being moved from the topology in force to another.
+    #[error("a migration to epoch {to} is under way: let it end first")]
+    Migrating {
+        /// Where it leads.
+        to: u64,
+    },
+}

@@ -163,6 +163,7 @@ mod bytes;
 mod error;
 mod fingerprint;
 mod hot_keys;
+pub mod migration;
 #[cfg(all(test, tenfold_shuttle))]
 mod models;
 mod node;
@@ -190,7 +191,7 @@ mod topology;
 
 pub use bounded::Loads;
 pub use builder::TopologyBuilder;
-pub use error::{DecodeError, StaleTopology, TopologyError};
+pub use error::{DecodeError, StaleTopology, SwapError, TopologyError};
 pub use hot_keys::HotKeys;
 pub use node::{MAX_NODES, Node, NodeId};
 pub use overrides::{MAX_OVERRIDES, Override};

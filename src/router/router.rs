@@ -3,7 +3,8 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 
-use super::error::StaleTopology;
+use super::error::{StaleTopology, SwapError};
+use super::migration::{Guards, Moving, Stamp};
 use super::node::NodeId;
 use super::published::Published;
 use super::replicas::Replicas;
@@ -40,10 +41,10 @@ use crate::time::Timer;
 /// with copies 8 or 16 more) for each power of two that the number of slots
 /// had so far.
 #[derive(Clone)]
-pub struct Router(Arc<Shared>);
+pub struct Router(pub(super) Arc<Shared>);
 
-struct Shared {
-    in_force: ArcSwap<InForce>,
+pub(super) struct Shared {
+    pub(super) in_force: ArcSwap<InForce>,
     /// The same, for those who only look up a slot that is not slow.
     published: Published,
     /// Held while what is in force is changed.
@@ -51,33 +52,49 @@ struct Shared {
     /// For reads that bring none of their own. Its thread starts when one first waits.
     timer: OnceLock<Timer>,
     counts: Counts,
+    /// Who is writing where.
+    pub(super) guards: Guards,
 }
 
 /// What answers are given by: changed as a whole, and by one at a time.
 #[derive(Clone)]
-struct InForce {
-    topology: Topology,
+pub(super) struct InForce {
+    pub(super) topology: Topology,
+    /// The migration that leads away from the topology.
+    pub(super) moving: Option<Arc<Moving>>,
+    /// Since when it is in force.
+    pub(super) stamp: Stamp,
 }
 
 impl InForce {
+    pub(super) fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
     /// Whether some key of this slot goes elsewhere than the topology says, so that
     /// whoever asks for one has to take the cold path.
     fn is_slow(&self, slot: usize) -> bool {
+        let moving = self.moving.as_ref();
         self.topology.0.overrides.is_marked(slot)
+            || moving.is_some_and(|moving| moving.is_slow(slot))
     }
 
     fn route(&self, key: &impl StableKey) -> NodeId {
-        self.topology.route(key)
+        let moving = self.moving.as_ref();
+        let new = moving.and_then(|moving| moving.new_owner(&self.topology.0.point(key)));
+        new.unwrap_or_else(|| self.topology.route(key))
     }
 
     fn replicas(&self, key: &impl StableKey) -> Replicas {
-        self.topology.replicas(key)
+        let moving = self.moving.as_ref();
+        let new = moving.and_then(|moving| moving.new_replicas(&self.topology.0.point(key)));
+        new.unwrap_or_else(|| self.topology.replicas(key))
     }
 }
 
 impl Shared {
     /// Puts in force what this makes of what is, and answers with what was.
-    fn change<E>(
+    pub(super) fn change<E>(
         &self,
         next: impl FnOnce(&InForce) -> Result<InForce, E>,
     ) -> Result<Arc<InForce>, E> {
@@ -93,7 +110,12 @@ impl Router {
     /// A router by this topology.
     pub fn new(topology: Topology) -> Self {
         let published = Published::new();
-        let in_force = InForce { topology };
+        let guards = Guards::new();
+        let in_force = InForce {
+            topology,
+            moving: None,
+            stamp: guards.stamp(),
+        };
         published.publish(&in_force.topology.0, |slot| in_force.is_slow(slot));
         Self(Arc::new(Shared {
             in_force: ArcSwap::from_pointee(in_force),
@@ -101,6 +123,7 @@ impl Router {
             change: Mutex::new(()),
             timer: OnceLock::new(),
             counts: Counts::new(),
+            guards,
         }))
     }
 
@@ -120,18 +143,28 @@ impl Router {
     ///
     /// # Errors
     ///
-    /// [`StaleTopology`] if its epoch is not above that of the one in force,
-    /// which stays.
-    pub fn swap(&self, topology: Topology) -> Result<Topology, StaleTopology> {
+    /// [`SwapError::Stale`] if its epoch is not above that of the one in force, and
+    /// [`SwapError::Migrating`] while a [migration](super::migration) is under way. The one in
+    /// force stays.
+    pub fn swap(&self, topology: Topology) -> Result<Topology, SwapError> {
         let swapped = self.0.change(|now| {
             let epoch = now.topology.epoch();
             if topology.epoch() <= epoch {
-                return Err(StaleTopology {
+                return Err(SwapError::Stale(StaleTopology {
                     have: topology.epoch(),
                     need: epoch.saturating_add(1),
+                }));
+            }
+            if let Some(moving) = &now.moving {
+                return Err(SwapError::Migrating {
+                    to: moving.to_epoch(),
                 });
             }
-            Ok(InForce { topology })
+            Ok(InForce {
+                topology,
+                moving: None,
+                stamp: self.0.guards.stamp(),
+            })
         });
         self.0.counts.swap(swapped.is_ok());
         Ok(swapped?.topology.clone())
@@ -185,6 +218,9 @@ impl Router {
     }
 
     /// The node that a key lies on: see [`Topology::route`].
+    ///
+    /// For a key that is being [moved](super::migration) that is the node which has
+    /// the first say in writes. [`read_route`](Self::read_route) says more.
     #[inline]
     pub fn route(&self, key: impl StableKey) -> NodeId {
         match self.0.published.owner(key.stable_hash(0)) {

@@ -195,6 +195,13 @@ impl fmt::Debug for Topology {
 }
 
 impl Table {
+    /// The name of a node, to be shared.
+    pub(super) fn shared_name(&self, id: NodeId) -> Option<Arc<str>> {
+        let rank = *self.ranks.get(id.index())?;
+        let (_, node) = self.nodes.get(usize::from(rank))?;
+        Some(node.name.clone())
+    }
+
     /// The owner of each slot; nothing if the policy has no slots.
     pub(super) fn slot_owners(&self) -> &[u16] {
         match &self.placed {
