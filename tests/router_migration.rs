@@ -84,6 +84,14 @@ fn the_old_phase_is_not_over_while_a_writer_goes_by_it() {
     let writer = router.write_route(key);
     let mut migration = Migration::begin(&router, &new, MemoryJournal::new()).unwrap();
     let part = migration.part_of(key).unwrap().id();
+    assert!(matches!(
+        migration.prepare(part).unwrap_err(),
+        MigrationError::Draining { writers: 1, .. }
+    ));
+    writer.written();
+    migration.prepare(part).unwrap();
+    let writer = router.write_route(key);
+    assert!(writer.keep_tombstone() && writer.second().is_none());
     migration.start_copying(part).unwrap();
     assert!(matches!(
         migration.copied(part).unwrap_err(),

@@ -165,7 +165,7 @@ fn records_that_make_no_sense_are_refused_and_the_router_stays() {
     let kept = MemoryJournal::new();
     let mut migration = Migration::begin(&router, &new, kept.clone()).unwrap();
     let part = migration.part_ids().next().unwrap();
-    migration.start_copying(part).unwrap();
+    migration.prepare(part).unwrap();
     drop(migration);
     let whole = kept.clone().replay().unwrap();
     let old = router.topology();
@@ -207,6 +207,9 @@ fn messages_come_back_whole_or_are_refused() {
     let told = migration.join("there", 1).unwrap();
     let mut follower = Follower::join(&there, &new, "there", &told).unwrap();
     let part = migration.part_ids().next().unwrap();
+    migration.prepare(part).unwrap();
+    follower.apply(&migration.announcement()).unwrap();
+    migration.acknowledge(&follower.acknowledgement()).unwrap();
     migration.start_copying(part).unwrap();
     follower.apply(&migration.announcement()).unwrap();
     let key = (0..9999_u64).find(|key| migration.part_of(*key).map(|p| p.id()) == Some(part));

@@ -182,7 +182,7 @@ impl<S: Store> Driver<S> {
                     part,
                     found,
                     expected: Phase::CutOver,
-                    wanted: Phase::Undoing,
+                    wanted: Phase::Stable,
                 });
             }
         }
@@ -331,11 +331,21 @@ impl<S: Store> Driver<S> {
         work.phase = Some(phase);
         match phase {
             Phase::Stable if self.back => self.purge(part, false).await,
-            Phase::Stable => self.begin_part(part).await,
-            Phase::Undoing => {
+            Phase::Stable if self.migration.has_no_room() => {
+                self.work.remove(&part);
+                Ok(Turn::NoRoom)
+            }
+            Phase::Stable => {
+                self.migration.prepare(part)?;
+                Ok(Turn::Worked)
+            }
+            Phase::Preparing => {
                 let to = self.migration.part(part)?.clone();
                 if self.empty(&to, to.to_name(), phase).await? {
-                    self.migration.undone(part)?;
+                    match self.back {
+                        true => drop(self.migration.step_back(part)?),
+                        false => self.migration.start_copying(part)?,
+                    }
                 }
                 Ok(Turn::Worked)
             }
@@ -382,19 +392,6 @@ impl<S: Store> Driver<S> {
 
     fn go_back(&mut self, part: PartId) -> Result<Turn, DriverError<S::Error>> {
         self.migration.step_back(part)?;
-        Ok(Turn::Worked)
-    }
-
-    /// Rows that the new node has from some earlier time would be taken for ours.
-    async fn begin_part(&mut self, part: PartId) -> Result<Turn, DriverError<S::Error>> {
-        if self.migration.has_no_room() {
-            self.work.remove(&part);
-            return Ok(Turn::NoRoom);
-        }
-        let to = self.migration.part(part)?.clone();
-        if self.empty(&to, to.to_name(), Phase::Stable).await? {
-            self.migration.start_copying(part)?;
-        }
         Ok(Turn::Worked)
     }
 

@@ -30,7 +30,7 @@ use crate::sync::atomic::Ordering;
 /// let mut follower = Follower::join(&there, &new, "web-2", &told)?;
 ///
 /// let part = migration.part_ids().next().unwrap();
-/// migration.start_copying(part)?;
+/// migration.prepare(part)?;
 /// assert!(migration.check_complete(part).is_err()); // the other does not know
 /// follower.apply(&migration.announcement())?;
 /// migration.acknowledge(&follower.acknowledgement())?;

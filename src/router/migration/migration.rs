@@ -36,6 +36,7 @@ use crate::sync::atomic::Ordering;
 /// let new = router.topology().edit().node("c").build()?;
 /// let mut migration = Migration::begin(&router, &new, MemoryJournal::new())?;
 /// for part in migration.part_ids() {
+///     migration.prepare(part)?; // … empty the new node of it, then:
 ///     migration.start_copying(part)?; // … copy its rows, then:
 ///     migration.copied(part)?; // … compare both nodes, then:
 ///     let seen = migration.verification(part)?;
@@ -214,7 +215,7 @@ impl Migration {
         }
     }
 
-    /// Lets so many parts be in flight at once, and no more: from `Copying` until
+    /// Lets so many parts be in flight at once, and no more: from `Preparing` until
     /// they are cut over. As many as there are to begin with.
     pub fn limit_in_flight(&mut self, parts: usize) {
         self.in_flight = parts;
@@ -295,25 +296,42 @@ impl Migration {
         self.outcome
     }
 
-    /// Begins a part: from now on writes go to both nodes. Rows may be copied
-    /// once that is [complete](Self::check_complete), and the new node must not have any of
-    /// the part from earlier.
+    /// Begins a part: from now on deletions leave tombstones. Once that is
+    /// [complete](Self::check_complete), remove whatever the new node has of the part from
+    /// earlier.
     ///
     /// # Errors
     /// [`MigrationError::TooManyInFlight`], and as every step: [`MigrationError::OutOfOrder`],
     /// [`MigrationError::Draining`], [`MigrationError::UnknownPart`],
     /// [`MigrationError::Over`], [`MigrationError::Journal`].
-    pub fn start_copying(&mut self, part: PartId) -> Result<(), MigrationError> {
-        self.expect(part, Phase::Stable, Phase::Copying)?;
+    pub fn prepare(&mut self, part: PartId) -> Result<(), MigrationError> {
+        self.expect(part, Phase::Stable, Phase::Preparing)?;
+        self.check_complete(part)?;
         if self.has_no_room() {
             let limit = self.in_flight;
             return Err(MigrationError::TooManyInFlight { limit });
         }
+        self.put(part, Phase::Preparing)
+    }
+
+    /// Says that the new node has nothing of the part: from now on writes go to both
+    /// nodes. Once that is [complete](Self::check_complete), copy the rows.
+    ///
+    /// # Errors
+    /// As every step.
+    pub fn start_copying(&mut self, part: PartId) -> Result<(), MigrationError> {
+        self.expect(part, Phase::Preparing, Phase::Copying)?;
+        self.check_complete(part)?;
         self.put(part, Phase::Copying)
     }
 
     pub(super) fn has_no_room(&self) -> bool {
-        let flying = [Phase::Copying, Phase::Verifying, Phase::Switching];
+        let flying = [
+            Phase::Preparing,
+            Phase::Copying,
+            Phase::Verifying,
+            Phase::Switching,
+        ];
         let flying: usize = flying.map(|phase| self.count(phase)).iter().sum();
         flying >= self.in_flight
     }
@@ -448,9 +466,8 @@ impl Migration {
         self.put(part, Phase::Done)
     }
 
-    /// Takes one step back, from any phase before the clean-up: to `Switching`, `Verifying`,
-    /// `Copying` and `Undoing`, in which the new node's copies are removed.
-    /// Answers the phase it went to.
+    /// Takes one step back, from any phase before the clean-up, and answers the phase it
+    /// went to. From `Preparing`, it says that the new node has nothing of the part any more.
     ///
     /// # Errors
     /// As every step. Once the new node's writes came first, the way from `Verifying`
@@ -462,13 +479,14 @@ impl Migration {
             Phase::CutOver => Phase::Switching,
             Phase::Switching => Phase::Verifying,
             Phase::Verifying => Phase::Copying,
-            Phase::Copying => Phase::Undoing,
+            Phase::Copying => Phase::Preparing,
+            Phase::Preparing => Phase::Stable,
             _ => {
                 return Err(MigrationError::OutOfOrder {
                     part,
                     found,
                     expected: Phase::CutOver,
-                    wanted: Phase::Undoing,
+                    wanted: Phase::Stable,
                 });
             }
         };
@@ -485,16 +503,6 @@ impl Migration {
     /// alone may not have all.
     pub(super) fn has_turned(&self, part: PartId) -> bool {
         self.moving.with_trouble(part, |trouble| trouble.turned)
-    }
-
-    /// Says that the new node has nothing of the part any more.
-    ///
-    /// # Errors
-    /// As every step.
-    pub fn undone(&mut self, part: PartId) -> Result<(), MigrationError> {
-        self.expect(part, Phase::Undoing, Phase::Stable)?;
-        self.check_complete(part)?;
-        self.put(part, Phase::Stable)
     }
 
     /// Puts the new topology in force, when all parts are done.

@@ -51,7 +51,7 @@ impl Router {
                 part: part.id(),
                 key,
             });
-            let keep_tombstone = phase.is_moving();
+            let keep_tombstone = phase.keeps_tombstones();
             return WriteRoute::new(self.clone(), point, stamp, first, second, keep_tombstone);
         }
     }

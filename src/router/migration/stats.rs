@@ -9,6 +9,8 @@ use super::phase::Phase;
 pub struct Stats {
     /// Parts that have not begun, or are as they were.
     pub stable: usize,
+    /// Parts whose new node is being cleared, before the copy or on the way back.
+    pub preparing: usize,
     /// Parts whose rows are being copied.
     pub copying: usize,
     /// Parts that are being verified.
@@ -21,8 +23,6 @@ pub struct Stats {
     pub cleaning_up: usize,
     /// Parts that have moved.
     pub done: usize,
-    /// Parts whose new copies are being removed.
-    pub undoing: usize,
     /// Keys of which one node may lack the last write.
     pub dirty_keys: usize,
     /// Parts that wait for write routes of this process: one that is never dropped
@@ -47,13 +47,13 @@ pub struct Stats {
 impl Stats {
     pub(super) fn look_at(&mut self, migration: &Migration) {
         self.stable = migration.count(Phase::Stable);
+        self.preparing = migration.count(Phase::Preparing);
         self.copying = migration.count(Phase::Copying);
         self.verifying = migration.count(Phase::Verifying);
         self.switching = migration.count(Phase::Switching);
         self.cut_over = migration.count(Phase::CutOver);
         self.cleaning_up = migration.count(Phase::CleaningUp);
         self.done = migration.count(Phase::Done);
-        self.undoing = migration.count(Phase::Undoing);
         (
             self.dirty_keys,
             self.parts_with_writers,
@@ -76,15 +76,15 @@ impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "parts: {} stable, {} copying, {} verifying, {} switching, {} cut over, {} cleaning up, {} done, {} undoing",
+            "parts: {} stable, {} preparing, {} copying, {} verifying, {} switching, {} cut over, {} cleaning up, {} done",
             self.stable,
+            self.preparing,
             self.copying,
             self.verifying,
             self.switching,
             self.cut_over,
             self.cleaning_up,
-            self.done,
-            self.undoing
+            self.done
         )?;
         writeln!(
             f,
