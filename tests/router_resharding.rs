@@ -15,7 +15,9 @@ use tenfold::task::block_on;
 const FIVE: [&str; 5] = ["db-1", "db-2", "db-3", "db-4", "db-5"];
 
 fn four_to_five(test: &str) -> World {
-    let four = Topology::builder().nodes(FIVE[..4].iter().copied()).slots(64);
+    let four = Topology::builder()
+        .nodes(FIVE[..4].iter().copied())
+        .slots(64);
     let four = four.build().unwrap();
     let five = four.edit().node(FIVE[4]).build().unwrap();
     World::new(test, &FIVE, four, five)

@@ -134,9 +134,8 @@ impl Faults {
     fn wait_for_turn(&self) {
         let mut turns = self.turns.lock().unwrap();
         turns.driver += 1;
-        let early = |turns: &mut Turns| {
-            turns.clients > 0 && turns.operations < turns.driver * self.pace
-        };
+        let early =
+            |turns: &mut Turns| turns.clients > 0 && turns.operations < turns.driver * self.pace;
         drop(self.changed.wait_while(turns, early).unwrap());
     }
 }

@@ -68,9 +68,8 @@ fn check_read(read: &Read, writes: &BTreeMap<u64, Write>) {
     let before = |write: &&Write| write.end.is_some_and(|end| end < read.start);
     let last = writes.values().rfind(before);
     let last_version = last.map_or(0, |last| last.version);
-    let may_be_last = |write: &Write| {
-        write.version < read.end && write.end.is_none_or(|end| end >= last_version)
-    };
+    let may_be_last =
+        |write: &Write| write.version < read.end && write.end.is_none_or(|end| end >= last_version);
     let explained = match read.seen {
         Some(version) => {
             let write = &writes[&version];
