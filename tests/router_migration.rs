@@ -2,10 +2,12 @@
 #![cfg(all(feature = "router", not(tenfold_shuttle)))]
 
 use tenfold::router::migration::{
-    Driver, MemoryJournal, MemoryStore, Migration, MigrationError, Outcome, Phase, Row, Step,
+    Driver, Follower, Journal, MemoryJournal, MemoryStore, Migration, MigrationError, Outcome,
+    PartId, Phase, Row, Step,
 };
-use tenfold::router::{Router, Topology};
+use tenfold::router::{Policy, Router, SwapError, Topology};
 use tenfold::task::block_on;
+use tenfold::time::ManualClock;
 
 fn two_to_three() -> (Router, Topology) {
     let old = Topology::builder().nodes(["a", "b"]).slots(16).build();
@@ -100,4 +102,384 @@ fn the_old_phase_is_not_over_while_a_writer_goes_by_it() {
     writer.written();
     migration.copied(part).unwrap();
     assert_eq!(migration.phase(part).unwrap(), Phase::Verifying);
+}
+
+/// A migration with its first part prepared, and a key in that part.
+fn prepared() -> (Router, Migration, u64, PartId) {
+    let (router, new) = two_to_three();
+    let mut migration = Migration::begin(&router, &new, MemoryJournal::new()).unwrap();
+    let part = migration.part_ids().next().unwrap();
+    let key = (0..).find(|key: &u64| migration.part_of(*key).map(|part| part.id()) == Some(part));
+    migration.prepare(part).unwrap();
+    (router, migration, key.unwrap(), part)
+}
+
+/// The same, copied and verified.
+fn verified() -> (Router, Migration, u64, PartId) {
+    let (router, mut migration, key, part) = prepared();
+    migration.start_copying(part).unwrap();
+    migration.copied(part).unwrap();
+    let seen = migration.verification(part).unwrap();
+    migration.verified(seen).unwrap();
+    (router, migration, key, part)
+}
+
+#[test]
+fn a_leaked_writer_holds_up_its_part_alone_and_is_seen() {
+    let (router, mut migration, key, part) = prepared();
+    std::mem::forget(router.write_route(key));
+    migration.start_copying(part).unwrap();
+    assert!(migration.copied(part).is_err());
+    assert_eq!(migration.stats().parts_with_writers, 1);
+    for other in migration.part_ids().skip(1) {
+        migration.prepare(other).unwrap();
+        migration.start_copying(other).unwrap();
+        migration.copied(other).unwrap();
+    }
+}
+
+#[test]
+fn a_failed_second_write_refuses_the_cut_over_until_it_is_repaired() {
+    let (router, mut migration, key, part) = verified();
+    router.write_route(key).failed_second();
+    assert!(matches!(
+        migration.switch(part).unwrap_err(),
+        MigrationError::Dirty { keys: 1, .. }
+    ));
+    let listed = migration.dirty(part).unwrap();
+    // It fails again while it is repaired.
+    router.write_route(key).failed_second();
+    migration.repaired(&listed[0]);
+    assert!(migration.switch(part).is_err());
+    let listed = migration.dirty(part).unwrap();
+    migration.repaired(&listed[0]);
+    migration.switch(part).unwrap();
+}
+
+#[test]
+fn a_cancelled_writer_leaves_its_key_dirty() {
+    let (router, mut migration, key, part) = verified();
+    drop(router.write_route(key));
+    assert!(matches!(
+        migration.switch(part).unwrap_err(),
+        MigrationError::Dirty { keys: 1, .. }
+    ));
+    router.write_route(key).not_written();
+    router.write_route(key).written();
+    assert_eq!(migration.dirty(part).unwrap().len(), 1);
+}
+
+#[test]
+fn a_copier_that_read_before_a_deletion_does_not_bring_the_row_back() {
+    let (router, mut migration, key, part) = prepared();
+    migration.start_copying(part).unwrap();
+    let names = migration.part(part).unwrap().clone();
+    let store = MemoryStore::new(migration.old());
+    let bytes: Box<[u8]> = key.to_le_bytes().into();
+    let row = |version, value: Option<&[u8]>| Row {
+        key: bytes.clone(),
+        version,
+        value: value.map(Into::into),
+    };
+    store.write(names.from_name(), row(1, Some(b"old")));
+    let copied = store.read(names.from_name(), &bytes).unwrap();
+    let route = router.write_route(key);
+    assert!(route.keep_tombstone() && route.second().is_some());
+    store.write(names.from_name(), row(2, None));
+    store.write(names.to_name(), row(2, None));
+    route.written();
+    store.write(names.to_name(), copied);
+    assert_eq!(store.read(names.to_name(), &bytes), Some(row(2, None)));
+}
+
+#[test]
+fn a_phase_waits_for_a_process_that_has_not_acknowledged() {
+    let (router, new) = two_to_three();
+    let there = Router::new(router.topology());
+    let mut migration = Migration::begin(&router, &new, MemoryJournal::new()).unwrap();
+    let stale = migration.join("there", 0).unwrap_err();
+    assert!(matches!(stale, MigrationError::Stale(stale) if (stale.have, stale.need) == (0, 1)));
+    let told = migration.join("there", there.epoch()).unwrap();
+    let mut follower = Follower::join(&there, &new, "there", &told).unwrap();
+    let part = migration.part_ids().next().unwrap();
+    let key = (0..).find(|key: &u64| migration.part_of(*key).map(|part| part.id()) == Some(part));
+    let writer = there.write_route(key.unwrap());
+    migration.prepare(part).unwrap();
+    let held = migration.start_copying(part).unwrap_err();
+    let MigrationError::Draining {
+        writers: 0,
+        members,
+        ..
+    } = held
+    else {
+        panic!("{held}");
+    };
+    assert_eq!(*members[0], *"there");
+    // It has heard, but someone there goes by what was before.
+    follower.apply(&migration.announcement()).unwrap();
+    migration.acknowledge(&follower.acknowledgement()).unwrap();
+    assert!(migration.start_copying(part).is_err());
+    assert!(matches!(
+        migration.leave("there"),
+        Err(MigrationError::Busy { .. })
+    ));
+    writer.written();
+    migration.acknowledge(&follower.acknowledgement()).unwrap();
+    migration.start_copying(part).unwrap();
+    // Left out of two phases, it must not go on.
+    migration.lost("there").unwrap();
+    migration.copied(part).unwrap();
+    assert!(matches!(
+        follower.apply(&migration.announcement()).unwrap_err(),
+        MigrationError::LeftBehind { .. }
+    ));
+}
+
+#[test]
+fn a_lost_process_voids_what_was_verified() {
+    let (router, new) = two_to_three();
+    let mut migration = Migration::begin(&router, &new, MemoryJournal::new()).unwrap();
+    let there = Router::new(router.topology());
+    let told = migration.join("there", 1).unwrap();
+    let mut follower = Follower::join(&there, &new, "there", &told).unwrap();
+    let part = migration.part_ids().next().unwrap();
+    let mut hear = |migration: &mut Migration| {
+        follower.apply(&migration.announcement()).unwrap();
+        migration.acknowledge(&follower.acknowledgement()).unwrap();
+    };
+    migration.prepare(part).unwrap();
+    hear(&mut migration);
+    migration.start_copying(part).unwrap();
+    hear(&mut migration);
+    migration.copied(part).unwrap();
+    hear(&mut migration);
+    let early = migration.verification(part).unwrap();
+    let seen = migration.verification(part).unwrap();
+    migration.verified(seen).unwrap();
+    migration.lost("there").unwrap();
+    assert!(matches!(
+        migration.switch(part),
+        Err(MigrationError::Unverified { .. })
+    ));
+    // What was begun before does not count either.
+    assert!(matches!(
+        migration.verified(early),
+        Err(MigrationError::Overtaken { .. })
+    ));
+    let seen = migration.verification(part).unwrap();
+    migration.verified(seen).unwrap();
+    migration.switch(part).unwrap();
+}
+
+#[test]
+fn a_crash_between_journal_and_effect_finds_the_step_done() {
+    let (router, new) = two_to_three();
+    let old = router.topology();
+    let kept = MemoryJournal::new();
+    let store = fill(&router, 60);
+    let migration = Migration::begin(&router, &new, kept.clone()).unwrap();
+    let mut driver = Driver::new(migration, store.clone());
+    block_on(driver.run()).unwrap();
+    let records = kept.len();
+    // After every record: only what is in the journal is known, and the rows are as
+    // far as they got, which is further.
+    for record in 1..=records {
+        let router = Router::new(old.clone());
+        let store = fill(&router, 60);
+        let journal = MemoryJournal::new();
+        let migration = Migration::begin(&router, &new, journal.clone()).unwrap();
+        let mut driver = Driver::new(migration, store.clone());
+        while journal.len() < record {
+            block_on(driver.step()).unwrap();
+        }
+        drop(driver);
+        let fresh = Router::new(old.clone());
+        let resumed = Migration::resume(&fresh, journal).unwrap();
+        assert_eq!(
+            block_on(Driver::new(resumed, store.clone()).run()).unwrap(),
+            Step::Over(Outcome::Completed)
+        );
+        assert_eq!(fresh.topology().to_bytes(), new.to_bytes());
+        assert_all_in_place(&store, &new, 60);
+    }
+}
+
+#[test]
+fn resuming_twice_and_a_second_migration_are_refused() {
+    let (router, new) = two_to_three();
+    let kept = MemoryJournal::new();
+    let empty = Migration::resume(&router, MemoryJournal::new()).unwrap_err();
+    assert!(matches!(empty, MigrationError::NoJournal));
+    let migration = Migration::begin(&router, &new, kept.clone()).unwrap();
+    let under_way = |error: MigrationError| matches!(error, MigrationError::UnderWay { to: 2 });
+    assert!(under_way(
+        Migration::resume(&router, kept.clone()).unwrap_err()
+    ));
+    assert!(under_way(
+        Migration::begin(&router, &new, MemoryJournal::new()).unwrap_err()
+    ));
+    let used = Migration::begin(&Router::new(router.topology()), &new, kept.clone()).unwrap_err();
+    assert!(matches!(
+        used,
+        MigrationError::JournalInUse { from: 1, to: 2 }
+    ));
+    assert_eq!(
+        router.swap(new.clone()).unwrap_err(),
+        SwapError::Migrating { to: 2 }
+    );
+    drop(migration);
+    let mut migration = Migration::resume(&router, kept.clone()).unwrap();
+    migration.abandon().unwrap();
+    assert!(matches!(migration.abandon(), Err(MigrationError::Over)));
+    drop(migration);
+    // What is over can be followed by another, in the same journal.
+    let mut migration = Migration::begin(&router, &new, kept).unwrap();
+    migration.abandon().unwrap();
+    router.swap(new).unwrap();
+}
+
+#[test]
+fn a_wrong_epoch_and_steps_out_of_order_change_nothing() {
+    let (router, new) = two_to_three();
+    let begin = |new: &Topology| Migration::begin(&router, new, MemoryJournal::new());
+    let old = router.topology();
+    assert!(matches!(begin(&old).unwrap_err(), MigrationError::Stale(_)));
+    let stranger = Topology::builder().nodes(["x", "y", "z"]).build().unwrap();
+    let stranger = stranger.edit().build().unwrap();
+    assert!(matches!(
+        begin(&stranger).unwrap_err(),
+        MigrationError::Unrelated { .. }
+    ));
+    let other = old
+        .edit()
+        .policy(Policy::RedisCluster(None))
+        .slots(16_384)
+        .build()
+        .unwrap();
+    assert!(matches!(
+        begin(&other).unwrap_err(),
+        MigrationError::Incomparable(_)
+    ));
+    let mut migration = begin(&new).unwrap();
+    let part = migration.part_ids().next().unwrap();
+    let version = migration.version();
+    assert!(matches!(
+        migration.cut_over(part),
+        Err(MigrationError::OutOfOrder { .. })
+    ));
+    assert!(matches!(
+        migration.step_back(part),
+        Err(MigrationError::OutOfOrder { .. })
+    ));
+    assert!(matches!(
+        migration.verification(part),
+        Err(MigrationError::OutOfOrder { .. })
+    ));
+    assert!(matches!(
+        migration.finish(),
+        Err(MigrationError::Unfinished { .. })
+    ));
+    let unknown = 9_999.into();
+    assert!(matches!(
+        migration.prepare(unknown),
+        Err(MigrationError::UnknownPart { .. })
+    ));
+    migration.limit_in_flight(0);
+    assert!(matches!(
+        migration.prepare(part),
+        Err(MigrationError::TooManyInFlight { limit: 0 })
+    ));
+    assert_eq!(migration.version(), version);
+    // A journal of another migration.
+    let kept = MemoryJournal::new();
+    drop(Migration::begin(&Router::new(old), &new, kept.clone()).unwrap());
+    let later = Router::new(new.edit().build().unwrap());
+    assert!(matches!(
+        Migration::resume(&later, kept).unwrap_err(),
+        MigrationError::OtherMigration {
+            from: 1,
+            to: 2,
+            found: 3
+        }
+    ));
+}
+
+#[test]
+fn keys_that_stay_are_routed_as_before_and_keys_that_move_to_who_has_the_say() {
+    let (router, mut migration, key, part) = verified();
+    let (old, new) = (migration.old().clone(), migration.new_topology().clone());
+    for key in 0..1000_u64 {
+        assert_eq!(router.route(key), old.route(key));
+        assert_eq!(router.replicas(key), old.replicas(key));
+    }
+    assert_eq!(router.read_route(key).nodes().count(), 2);
+    let slow_reader = router.read_route(key);
+    migration.switch(part).unwrap();
+    assert!(!slow_reader.is_current());
+    assert_eq!(router.route(key), new.route(key));
+    migration.cut_over(part).unwrap();
+    assert_eq!(
+        router.read_route(key).nodes().collect::<Vec<_>>(),
+        [new.route(key)]
+    );
+}
+
+#[test]
+fn more_dirty_keys_than_are_remembered_void_what_was_verified() {
+    let (router, migration, _, part) = verified();
+    for key in 0..1_000_000_u64 {
+        if migration.part_of(key).map(|part| part.id()) == Some(part) {
+            router.write_route(key).failed_second();
+        }
+        if !migration.is_verified(part).unwrap() {
+            assert!(migration.dirty(part).unwrap().is_empty());
+            return;
+        }
+    }
+    panic!("all of them are remembered");
+}
+
+#[test]
+fn rows_are_moved_no_faster_than_the_throttle_allows() {
+    let (router, new) = two_to_three();
+    let store = fill(&router, 300);
+    let time = ManualClock::new();
+    let migration = Migration::begin(&router, &new, MemoryJournal::new()).unwrap();
+    let driver = Driver::new(migration, store.clone()).page(10);
+    let mut driver = driver.throttle(Some(10), None, time.clock(), time.timer());
+    let mut seconds = 0;
+    loop {
+        match block_on(driver.step()).unwrap() {
+            Step::Throttled(wait) => {
+                assert!(driver.stats().rows_copied <= 10 * (seconds + 1) + 10);
+                time.advance(wait);
+                seconds = (time.now().saturating_since(ManualClock::new().now())).as_secs();
+            }
+            Step::Over(_) => break,
+            _ => {}
+        }
+    }
+    assert!(seconds >= 10, "{seconds} s for {}", driver.stats());
+    assert_all_in_place(&store, &new, 300);
+}
+
+#[test]
+fn a_journal_that_panics_leaves_the_router_as_it_was() {
+    struct Panicking;
+    impl Journal for Panicking {
+        type Error = std::convert::Infallible;
+        fn append(&mut self, _: &[u8]) -> Result<(), Self::Error> {
+            panic!("no disk")
+        }
+        fn replay(&mut self) -> Result<Vec<Vec<u8>>, Self::Error> {
+            Ok(Vec::new())
+        }
+        fn replace(&mut self, _: &[Vec<u8>]) -> Result<(), Self::Error> {
+            panic!("no disk")
+        }
+    }
+    let (router, new) = two_to_three();
+    let begin = std::panic::AssertUnwindSafe(|| Migration::begin(&router, &new, Panicking));
+    assert!(std::panic::catch_unwind(begin).is_err());
+    router.swap(new).unwrap();
 }

@@ -65,7 +65,7 @@ pub(super) fn write_bytes(writer: &mut Writer, bytes: &[u8]) {
 }
 
 /// Bytes that others send: magic, format version, content, checksum.
-pub(super) fn seal(magic: [u8; 8], content: Writer) -> Vec<u8> {
+pub(super) fn seal(magic: [u8; 8], content: &Writer) -> Vec<u8> {
     let mut writer = Writer::default();
     writer.bytes.extend_from_slice(&magic);
     writer.u16(VERSION);

@@ -283,12 +283,17 @@ impl<S: Store> Driver<S> {
         if !self.what_is_left().is_empty() {
             return Ok(Step::Worked);
         }
-        match (self.back, self.hold) {
-            (true, _) => self.migration.abandon()?,
+        let ended = match (self.back, self.hold) {
+            (true, _) => self.migration.abandon(),
             (false, true) => return Ok(Step::Held),
-            (false, false) => self.migration.finish()?,
+            (false, false) => self.migration.finish(),
+        };
+        match ended {
+            // A process that joined late, perhaps.
+            Err(MigrationError::Draining { part, .. }) => Ok(Step::Waiting(part)),
+            Err(other) => Err(other.into()),
+            Ok(()) => Ok(self.migration.outcome().map_or(Step::Worked, Step::Over)),
         }
-        Ok(self.migration.outcome().map_or(Step::Worked, Step::Over))
     }
 
     /// The parts that something is to be done about now, those that have begun first.
@@ -342,9 +347,10 @@ impl<S: Store> Driver<S> {
             Phase::Preparing => {
                 let to = self.migration.part(part)?.clone();
                 if self.empty(&to, to.to_name(), phase).await? {
-                    match self.back {
-                        true => drop(self.migration.step_back(part)?),
-                        false => self.migration.start_copying(part)?,
+                    if self.back {
+                        self.migration.step_back(part)?;
+                    } else {
+                        self.migration.start_copying(part)?;
                     }
                 }
                 Ok(Turn::Worked)
@@ -429,13 +435,12 @@ impl<S: Store> Driver<S> {
             return Ok(false);
         }
         let work = self.work.entry(id).or_default();
-        let verification = match work.verification {
-            Some(verification) => verification,
-            None => {
-                work.after = None;
-                let begun = self.migration.verification(id)?;
-                *work.verification.insert(begun)
-            }
+        let verification = if let Some(verification) = work.verification {
+            verification
+        } else {
+            work.after = None;
+            let begun = self.migration.verification(id)?;
+            *work.verification.insert(begun)
         };
         let after = work.after.clone();
         let new = self.scan(&part, part.to_name(), after.as_deref()).await?;
@@ -474,9 +479,8 @@ impl<S: Store> Driver<S> {
         work.verification = None;
         match self.migration.verified(verification) {
             // Begun anew with the next step.
-            Err(MigrationError::Overtaken { .. }) => Ok(false),
+            Ok(()) | Err(MigrationError::Overtaken { .. }) => Ok(false),
             Err(other) => Err(other.into()),
-            Ok(()) => Ok(false),
         }
     }
 
@@ -499,12 +503,11 @@ impl<S: Store> Driver<S> {
                     version: new.version,
                 });
             }
+            (None, None) => return Ok(()),
             (Some(new), Some(old)) if new.version == old.version => return Ok(()),
-            (Some(new), old) if old.as_ref().is_none_or(|old| old.version < new.version) => {
-                (new, part.from_name())
-            }
-            (_, Some(old)) => (old, part.to_name()),
-            (_, None) => return Ok(()),
+            (Some(new), Some(old)) if new.version < old.version => (old, part.to_name()),
+            (Some(new), _) => (new, part.from_name()),
+            (None, Some(old)) => (old, part.to_name()),
         };
         self.store.apply(node, &[row]).await.map_err(failed)
     }

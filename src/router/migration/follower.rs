@@ -45,8 +45,11 @@ pub struct Follower {
     version: u64,
     outcome: Option<Outcome>,
     /// What the last messages said is dirty, with the marks it had then.
-    told: BTreeMap<u64, Vec<(PartId, Box<[u8]>, u64)>>,
+    told: BTreeMap<u64, Vec<Marked>>,
 }
+
+/// A dirty key and its mark.
+type Marked = (PartId, Box<[u8]>, u64);
 
 impl Follower {
     /// Joins a migration under this name, with what [`Migration::join`](super::Migration::join)
@@ -200,10 +203,10 @@ impl Follower {
         std::future::poll_fn(|context| {
             guards.wait(context.waker());
             let mut parts = self.moving.parts.iter();
-            match parts.any(|part| self.moving.undrained(guards, part) > 0) {
-                false => Poll::Ready(()),
-                true => Poll::Pending,
+            if parts.any(|part| self.moving.undrained(guards, part) > 0) {
+                return Poll::Pending;
             }
+            Poll::Ready(())
         })
         .await;
     }

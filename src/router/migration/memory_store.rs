@@ -81,9 +81,9 @@ impl MemoryStore {
             .take(limit)
             .map(|row| row.key.clone())
             .collect();
-        keys.iter().for_each(|key| {
+        for key in &keys {
             rows.remove(key);
-        });
+        }
         keys.len()
     }
 }
@@ -113,7 +113,9 @@ impl Store for MemoryStore {
     }
 
     async fn apply(&self, node: &str, rows: &[Row]) -> Result<(), Infallible> {
-        rows.iter().for_each(|row| self.write(node, row.clone()));
+        for row in rows {
+            self.write(node, row.clone());
+        }
         Ok(())
     }
 

@@ -69,7 +69,7 @@ impl Announcement {
             write_bytes(&mut writer, name.as_bytes());
             writer.u64(*number);
         }
-        seal(ANNOUNCEMENT, writer)
+        seal(ANNOUNCEMENT, &writer)
     }
 
     /// Reads what [`to_bytes`](Self::to_bytes) wrote.
@@ -170,7 +170,7 @@ impl Acknowledgement {
             writer.u32(part.0);
             write_bytes(&mut writer, key);
         }
-        seal(ACKNOWLEDGEMENT, writer)
+        seal(ACKNOWLEDGEMENT, &writer)
     }
 
     /// Reads what [`to_bytes`](Self::to_bytes) wrote.

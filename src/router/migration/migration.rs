@@ -63,6 +63,8 @@ pub struct Migration {
     counts: [usize; Phase::ALL.len()],
     pub(super) members: BTreeMap<Arc<str>, Member>,
     pub(super) in_flight: usize,
+    /// Whether the last record may be in the journal, or not.
+    unsure: bool,
     /// Records since the journal was last made short.
     appended: usize,
     pub(super) outcome: Option<Outcome>,
@@ -210,6 +212,7 @@ impl Migration {
             counts,
             members: BTreeMap::new(),
             in_flight: usize::MAX,
+            unsure: false,
             appended: 0,
             outcome: None,
         }
@@ -400,12 +403,11 @@ impl Migration {
     pub fn dirty(&self, part: PartId) -> Result<Vec<DirtyKey>, MigrationError> {
         self.moving.part(part)?;
         Ok(self.moving.with_trouble(part, |trouble| {
-            let key = |(key, mark): (&Box<[u8]>, &u64)| DirtyKey {
-                part,
-                key: key.clone(),
-                mark: *mark,
-            };
-            trouble.dirty.iter().map(key).collect()
+            let dirty = trouble.dirty.iter().map(|(key, &mark)| {
+                let key = key.clone();
+                DirtyKey { part, key, mark }
+            });
+            dirty.collect()
         }))
     }
 
@@ -651,7 +653,15 @@ impl Migration {
     /// Appends a record, and makes the journal short when it has grown long.
     pub(super) fn append(&mut self, record: &Record) -> Result<(), MigrationError> {
         let failed = MigrationError::Journal;
+        if self.unsure {
+            // A step may be in there that was never taken. Others would acknowledge
+            // a later one, and seem to have heard of it.
+            self.compact()?;
+        }
+        // Should it panic, nobody knows either.
+        self.unsure = true;
         self.journal.append(&record.to_bytes()).map_err(failed)?;
+        self.unsure = false;
         self.appended += 1;
         if self.appended > LONG + 4 * self.moving.parts.len() {
             self.appended = 0;
@@ -716,6 +726,7 @@ impl Migration {
         let records: Vec<_> = records.iter().map(Record::to_bytes).collect();
         let failed = MigrationError::Journal;
         self.journal.replace(&records).map_err(failed)?;
+        self.unsure = false;
         self.appended = 0;
         Ok(())
     }

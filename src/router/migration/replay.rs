@@ -92,9 +92,10 @@ impl Replay {
             }
             Record::Ended { version, completed } => {
                 self.version = self.version.max(version);
-                self.outcome = Some(match completed {
-                    true => Outcome::Completed,
-                    false => Outcome::RolledBack,
+                self.outcome = Some(if completed {
+                    Outcome::Completed
+                } else {
+                    Outcome::RolledBack
                 });
             }
         }

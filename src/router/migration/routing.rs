@@ -41,10 +41,10 @@ impl Router {
             let (phase, stamp) = moving.phase(part.id());
             count(&mut shard, &point, stamp);
             drop(shard);
-            let [first, second] = match phase.new_first() {
-                true => [part.to(), part.from()],
-                false => [part.from(), part.to()],
-            };
+            let (mut first, mut second) = (part.from(), part.to());
+            if phase.new_first() {
+                std::mem::swap(&mut first, &mut second);
+            }
             let second = phase.writes_both().then(|| Second {
                 node: second,
                 moving: moving.clone(),
