@@ -105,7 +105,7 @@ impl Faults {
         call: impl FnOnce() -> Result<T, rusqlite::Error>,
     ) -> Result<T, Fault> {
         let number = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        if self.every == 0 || number % self.every > 0 {
+        if self.every == 0 || !number.is_multiple_of(self.every) {
             return self.plain(call);
         }
         if (number / self.every).is_multiple_of(2) {

@@ -70,15 +70,12 @@ fn check_read(read: &Read, writes: &BTreeMap<u64, Write>) {
     let last_version = last.map_or(0, |last| last.version);
     let may_be_last =
         |write: &Write| write.version < read.end && write.end.is_none_or(|end| end >= last_version);
-    let explained = match read.seen {
-        Some(version) => {
-            let write = &writes[&version];
-            !write.deletes && may_be_last(write)
-        }
-        None => {
-            let deleted = |write: &Write| write.deletes && may_be_last(write);
-            last.is_none() || writes.values().any(deleted)
-        }
+    let explained = if let Some(version) = read.seen {
+        let write = &writes[&version];
+        !write.deletes && may_be_last(write)
+    } else {
+        let deleted = |write: &Write| write.deletes && may_be_last(write);
+        last.is_none() || writes.values().any(deleted)
     };
     assert!(explained, "{read:?}, but {last:?} was there before");
 }

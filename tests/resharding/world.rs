@@ -83,9 +83,7 @@ impl World {
         let (router, faults) = (Router::new(self.old.clone()), Arc::new(faults));
         let seed = self.tick();
         let ended = thread::scope(|scope| {
-            let Some(mut driver) = self.driver(&router, &faults) else {
-                return None;
-            };
+            let mut driver = self.driver(&router, &faults)?;
             let clients = if operations > 0 { CLIENTS } else { 0 };
             faults.clients(clients as usize);
             for client in 0..clients {
@@ -189,13 +187,10 @@ impl World {
         let _leaves = Leaves(faults);
         let mut history = History::default();
         for _ in 0..operations {
-            let key = match rng.below(4) {
-                0 => rng.below(SHARED) as u32,
-                _ => {
-                    let own = u64::from(KEYS / CLIENTS);
-                    rng.below(own) as u32 * CLIENTS + client
-                }
-            };
+            let mut key = rng.below(SHARED) as u32;
+            if rng.below(4) > 0 {
+                key = rng.below(u64::from(KEYS / CLIENTS)) as u32 * CLIENTS + client;
+            }
             let done = match rng.below(10) {
                 0..5 => self.read(router, faults, key, &mut history),
                 choice => self.write(router, faults, key, choice < 7, &mut history),
@@ -231,9 +226,11 @@ impl World {
             deletes,
         };
         let route = router.write_route(name.as_str());
-        let put = |node| match deletes && !route.keep_tombstone() {
-            true => self.shards.delete(self.node(node), &row.key, version),
-            false => self.shards.put(self.node(node), &row),
+        let put = |node| {
+            if deletes && !route.keep_tombstone() {
+                return self.shards.delete(self.node(node), &row.key, version);
+            }
+            self.shards.put(self.node(node), &row)
         };
         let first = faults.call(|| put(route.first()));
         match first {
