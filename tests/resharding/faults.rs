@@ -14,6 +14,8 @@ use super::shards::Shards;
 pub(crate) struct Faults {
     /// Calls of the driver and its journal until the power goes; negative is never.
     power: AtomicI64,
+    /// The same, in second writes of clients.
+    power_of_seconds: AtomicI64,
     out: AtomicU64,
     /// Every so many calls one fails; zero is none.
     every: u64,
@@ -48,6 +50,7 @@ impl Faults {
     pub(crate) fn none() -> Self {
         let faults = Self::default();
         faults.power.store(-1, Ordering::SeqCst);
+        faults.power_of_seconds.store(-1, Ordering::SeqCst);
         faults
     }
 
@@ -65,6 +68,12 @@ impl Faults {
     /// Lets the power go at a call of the driver.
     pub(crate) fn cut_power_after(self, calls: u64) -> Self {
         self.power.store(calls as i64, Ordering::SeqCst);
+        self
+    }
+
+    /// Lets the power go when a client's write has reached one node of two.
+    pub(crate) fn cut_power_after_seconds(self, writes: u64) -> Self {
+        self.power_of_seconds.store(writes as i64, Ordering::SeqCst);
         self
     }
 
@@ -112,6 +121,17 @@ impl Faults {
             return Err(Fault::Refused);
         }
         self.plain(call).and(Err(Fault::AnswerLost))
+    }
+
+    /// A client's write to the second node.
+    pub(crate) fn second<T>(
+        &self,
+        call: impl FnOnce() -> Result<T, rusqlite::Error>,
+    ) -> Result<T, Fault> {
+        if self.power_of_seconds.fetch_sub(1, Ordering::SeqCst) == 0 {
+            self.out.store(1, Ordering::SeqCst);
+        }
+        self.call(call)
     }
 
     /// A call of the driver: in its turn, and perhaps the last.

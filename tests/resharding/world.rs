@@ -192,7 +192,7 @@ impl World {
                 key = rng.below(u64::from(KEYS / CLIENTS)) as u32 * CLIENTS + client;
             }
             let done = match rng.below(10) {
-                0..5 => self.read(router, faults, key, &mut history),
+                choice @ 0..5 => self.read(router, faults, key, choice == 0, &mut history),
                 choice => self.write(router, faults, key, choice < 7, &mut history),
             };
             faults.operated();
@@ -232,6 +232,11 @@ impl World {
             }
             self.shards.put(self.node(node), &row)
         };
+        let slow = version.is_multiple_of(8);
+        if slow && let Err(fault) = self.linger(router, faults, key, history) {
+            route.not_written();
+            return Err(fault);
+        }
         let first = faults.call(|| put(route.first()));
         match first {
             Ok(()) => write.end = Some(self.tick()),
@@ -251,7 +256,10 @@ impl World {
             return Ok(());
         };
         self.second_writes.fetch_add(1, Ordering::Relaxed);
-        match faults.call(|| put(second)) {
+        if slow {
+            self.linger(router, faults, key, history)?;
+        }
+        match faults.second(|| put(second)) {
             Ok(()) => route.written(),
             Err(fault) => {
                 route.failed_second();
@@ -261,16 +269,38 @@ impl World {
         Ok(())
     }
 
-    fn read(
+    /// Lets others go on, and looks what they do.
+    fn linger(
         &self,
         router: &Router,
         faults: &Faults,
         key: u32,
         history: &mut History,
     ) -> Result<(), Fault> {
+        for other in [key, key + 1, key, key + 2] {
+            for _ in 0..4 {
+                faults.operated();
+                thread::yield_now();
+            }
+            self.read(router, faults, other % KEYS, false, history)?;
+        }
+        Ok(())
+    }
+
+    fn read(
+        &self,
+        router: &Router,
+        faults: &Faults,
+        key: u32,
+        slow: bool,
+        history: &mut History,
+    ) -> Result<(), Fault> {
         let (name, start) = (name(key), self.tick());
         loop {
             let route = router.read_route(name.as_str());
+            if slow {
+                self.linger(router, faults, key, history)?;
+            }
             let find = |node| faults.plain(|| self.shards.find(self.node(node), name.as_bytes()));
             let rows: Vec<_> = route.nodes().map(find).collect::<Result<_, _>>()?;
             if let [new, old] = &rows[..] {
