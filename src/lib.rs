@@ -20,6 +20,7 @@
 //! | A write to the store fails half-way, and the cache shows another value | [`cache::write_through`] |
 //! | Every change is a write to the store; a crash loses those held back | [`cache::write_back`], with a journal |
 //! | A fifth database, and the hash moves four rows of five | [`router`] |
+//! | A row that was written while its shard was copied is gone | [`router::migration`] |
 //! | One key has a quarter of all requests (celebrity, hot key) | [`router::HotKeys`] |
 //! | A page reads ten shards, and one of them is slow | [`router::scatter`] |
 //! | A post is written ten million times, once per follower | [`router::timeline`] |

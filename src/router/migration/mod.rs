@@ -94,7 +94,9 @@
 //! moves a key's first copy; further copies follow as your replication has them. A process that is
 //! declared [lost](Migration::lost) must really not write any more, and a store's call that failed or was
 //! dropped must not take effect later: both need fences that are yours. That a driver was told to roll back
-//! is not kept: tell it again after it was resumed.
+//! is not kept: tell it again after it was resumed. It moves slots and ranges, not
+//! single keys: where a [pin or a split](crate::router::Override) would make one move, or stay while
+//! its slot moves, `begin` refuses, and says which.
 
 mod bytes;
 mod driver;

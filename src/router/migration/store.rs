@@ -78,6 +78,62 @@ pub trait Store: Send + Sync {
     ) -> impl Future<Output = Result<usize, Self::Error>> + Send;
 }
 
+/// Whoever shares a store with a driver keeps one of these.
+macro_rules! store_behind {
+    ($pointer:ty) => {
+        impl<S: Store> Store for $pointer {
+            type Error = S::Error;
+
+            fn scan(
+                &self,
+                node: &str,
+                part: &Part,
+                after: Option<&[u8]>,
+                limit: usize,
+            ) -> impl Future<Output = Result<Vec<Row>, Self::Error>> + Send {
+                (**self).scan(node, part, after, limit)
+            }
+
+            fn get(
+                &self,
+                node: &str,
+                key: &[u8],
+            ) -> impl Future<Output = Result<Option<Row>, Self::Error>> + Send {
+                (**self).get(node, key)
+            }
+
+            fn apply(
+                &self,
+                node: &str,
+                rows: &[Row],
+            ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+                (**self).apply(node, rows)
+            }
+
+            fn remove(
+                &self,
+                node: &str,
+                part: &Part,
+                limit: usize,
+            ) -> impl Future<Output = Result<usize, Self::Error>> + Send {
+                (**self).remove(node, part, limit)
+            }
+
+            fn purge(
+                &self,
+                node: &str,
+                part: &Part,
+                limit: usize,
+            ) -> impl Future<Output = Result<usize, Self::Error>> + Send {
+                (**self).purge(node, part, limit)
+            }
+        }
+    };
+}
+
+store_behind!(&S);
+store_behind!(std::sync::Arc<S>);
+
 impl Row {
     /// How much of a limit on bytes it counts.
     pub(super) fn size(&self) -> u64 {

@@ -1,0 +1,359 @@
+//! A process after another, all with the same databases and the same journal.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use tenfold::rng::Rng;
+use tenfold::router::migration::{
+    Driver, DriverError, FileJournal, Migration, MigrationError, Outcome, Row, Stats, Step,
+};
+use tenfold::router::{NodeId, Router, Topology};
+use tenfold::task::block_on;
+
+use super::faults::{Fault, Faults, Faulty};
+use super::history::{History, Read, Write, name, value};
+use super::shards::Shards;
+
+pub(crate) type Drive = Driver<Faulty<Arc<Shards>>>;
+
+/// How the work of a process ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Over(Outcome),
+    /// It died.
+    PowerCut,
+}
+
+/// What outlives a process, and what clients remember.
+pub(crate) struct World {
+    directory: PathBuf,
+    /// Those of both topologies.
+    nodes: Vec<&'static str>,
+    pub(crate) old: Topology,
+    pub(crate) new: Topology,
+    shards: Arc<Shards>,
+    history: Mutex<History>,
+    ticks: AtomicU64,
+    /// Writes that went to two nodes, and reads.
+    pub(crate) second_writes: AtomicU64,
+    pub(crate) reads_of_two: AtomicU64,
+    pub(crate) stats: Stats,
+}
+
+impl World {
+    /// Shards with a row for every other key.
+    pub(crate) fn new(test: &str, nodes: &[&'static str], old: Topology, new: Topology) -> Self {
+        let directory = format!("tenfold-{test}-{}", std::process::id());
+        let directory = std::env::temp_dir().join(directory);
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir_all(&directory).unwrap();
+        let world = Self {
+            shards: Arc::new(Shards::open(&directory, nodes).unwrap()),
+            directory,
+            nodes: nodes.to_vec(),
+            old,
+            new,
+            history: Mutex::default(),
+            ticks: AtomicU64::new(0),
+            second_writes: AtomicU64::new(0),
+            reads_of_two: AtomicU64::new(0),
+            stats: Stats::default(),
+        };
+        let (router, faults) = (Router::new(world.old.clone()), Faults::none());
+        let mut history = History::default();
+        for key in (0..KEYS).step_by(2) {
+            let fine = world.write(&router, &faults, key, false, &mut history);
+            fine.unwrap();
+        }
+        world.history.lock().unwrap().append(history);
+        world
+    }
+
+    /// A process: begins the migration or resumes it, and drives it while clients work.
+    pub(crate) fn process(
+        &mut self,
+        faults: Faults,
+        operations: u64,
+        drive: impl FnOnce(&mut Drive) -> Result<Step, DriverError<Fault>> + Send,
+    ) -> End {
+        let (router, faults) = (Router::new(self.old.clone()), Arc::new(faults));
+        let seed = self.tick();
+        let ended = thread::scope(|scope| {
+            let mut driver = self.driver(&router, &faults)?;
+            let clients = if operations > 0 { CLIENTS } else { 0 };
+            faults.clients(clients as usize);
+            for client in 0..clients {
+                let (this, router, faults) = (&*self, &router, &*faults);
+                let rng = Rng::with_seed(seed * u64::from(CLIENTS) + u64::from(client));
+                scope.spawn(move || this.client(router, faults, client, operations, rng));
+            }
+            let faults = &faults;
+            let driving = scope.spawn(move || {
+                let mut ended = drive(&mut driver);
+                loop {
+                    match ended {
+                        Ok(Step::Over(outcome)) => return Some((outcome, driver.stats())),
+                        Ok(Step::Held) => {
+                            driver.release();
+                            ended = block_on(driver.run());
+                        }
+                        Err(_) if faults.power_is_out() => return None,
+                        Err(DriverError::Store { .. }) => ended = block_on(driver.run()),
+                        other => panic!("{other:?}"),
+                    }
+                }
+            });
+            driving.join().unwrap()
+        });
+        let Some((outcome, stats)) = ended else {
+            // Nothing in memory is left.
+            self.shards = Arc::new(Shards::open(&self.directory, &self.nodes).unwrap());
+            return End::PowerCut;
+        };
+        self.stats = stats;
+        let topology = match outcome {
+            Outcome::Completed => &self.new,
+            Outcome::RolledBack => &self.old,
+        };
+        assert_eq!(router.topology().to_bytes(), topology.to_bytes());
+        self.check(topology);
+        End::Over(outcome)
+    }
+
+    /// Nothing if the power was cut over it.
+    fn driver(&self, router: &Router, faults: &Arc<Faults>) -> Option<Drive> {
+        let journal = || {
+            let journal = FileJournal::open(self.directory.join("journal")).unwrap();
+            Faulty(journal, faults.clone())
+        };
+        let mut migration = Migration::resume(router, journal());
+        if matches!(migration, Err(MigrationError::NoJournal)) {
+            migration = Migration::begin(router, &self.new, journal());
+        }
+        match migration {
+            Err(MigrationError::Journal(_)) if faults.power_is_out() => None,
+            migration => {
+                let store = Faulty(self.shards.clone(), faults.clone());
+                let driver = Driver::new(migration.unwrap(), store);
+                Some(driver.page(4).in_flight(3).hold_before_clean_up())
+            }
+        }
+    }
+
+    /// What is in the databases.
+    pub(crate) fn rows(&self) -> Vec<(&'static str, Vec<Row>)> {
+        let rows = |node: &&'static str| (*node, self.shards.rows(node).unwrap());
+        self.nodes.iter().map(rows).collect()
+    }
+
+    /// Every row lies where it should, only there, is no tombstone, and is what clients
+    /// were told.
+    fn check(&self, topology: &Topology) {
+        let mut history = self.history.lock().unwrap();
+        let mut found = BTreeSet::new();
+        let (start, end) = (self.tick(), self.tick());
+        for (node, rows) in self.rows() {
+            for row in rows {
+                let text = std::str::from_utf8(&row.key).unwrap();
+                let home = topology.name(topology.route(text)).unwrap();
+                assert_eq!(home, node, "{text} is on the wrong shard");
+                assert!(found.insert(text.to_owned()), "{text} is there twice");
+                let expected = Some(value(&row.key, row.version));
+                assert_eq!(row.value, expected, "{text}");
+                history.reads.push(Read {
+                    key: text.strip_prefix("user:").unwrap().parse().unwrap(),
+                    start,
+                    end,
+                    seen: Some(row.version),
+                });
+            }
+        }
+        let absent = (0..KEYS).filter(|key| !found.contains(&name(*key)));
+        history.reads.extend(absent.map(|key| Read {
+            key,
+            start,
+            end,
+            seen: None,
+        }));
+        history.check();
+    }
+
+    /// Works until it has done so much, or the process dies.
+    fn client(&self, router: &Router, faults: &Faults, client: u32, operations: u64, mut rng: Rng) {
+        let _leaves = Leaves(faults);
+        let mut history = History::default();
+        for _ in 0..operations {
+            let mut key = rng.below(SHARED) as u32;
+            if rng.below(4) > 0 {
+                key = rng.below(u64::from(KEYS / CLIENTS)) as u32 * CLIENTS + client;
+            }
+            let done = match rng.below(10) {
+                choice @ 0..5 => self.read(router, faults, key, choice == 0, &mut history),
+                choice => self.write(router, faults, key, choice < 7, &mut history),
+            };
+            faults.operated();
+            match done {
+                Err(Fault::PowerCut) => break,
+                Err(Fault::Sqlite(error)) => panic!("{error}"),
+                _ => {}
+            }
+        }
+        self.history.lock().unwrap().append(history);
+    }
+
+    fn write(
+        &self,
+        router: &Router,
+        faults: &Faults,
+        key: u32,
+        deletes: bool,
+        history: &mut History,
+    ) -> Result<(), Fault> {
+        let (name, version) = (name(key), self.tick());
+        let row = Row {
+            key: name.as_bytes().into(),
+            version,
+            value: (!deletes).then(|| value(name.as_bytes(), version)),
+        };
+        let mut write = Write {
+            key,
+            version,
+            end: None,
+            deletes,
+        };
+        let route = router.write_route(name.as_str());
+        let put = |node| {
+            if deletes && !route.keep_tombstone() {
+                return self.shards.delete(self.node(node), &row.key, version);
+            }
+            self.shards.put(self.node(node), &row)
+        };
+        let slow = version.is_multiple_of(8);
+        if slow && let Err(fault) = self.linger(router, faults, key, history) {
+            route.not_written();
+            return Err(fault);
+        }
+        let first = faults.call(|| put(route.first()));
+        match first {
+            Ok(()) => write.end = Some(self.tick()),
+            Err(Fault::Refused) => {
+                route.not_written();
+                return Ok(());
+            }
+            // Perhaps it has it.
+            Err(fault) => {
+                history.writes.push(write);
+                return Err(fault);
+            }
+        }
+        history.writes.push(write);
+        let Some(second) = route.second() else {
+            route.written();
+            return Ok(());
+        };
+        self.second_writes.fetch_add(1, Ordering::Relaxed);
+        if slow {
+            self.linger(router, faults, key, history)?;
+        }
+        match faults.second(|| put(second)) {
+            Ok(()) => route.written(),
+            Err(fault) => {
+                route.failed_second();
+                return Err(fault);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets others go on, and looks what they do.
+    fn linger(
+        &self,
+        router: &Router,
+        faults: &Faults,
+        key: u32,
+        history: &mut History,
+    ) -> Result<(), Fault> {
+        for other in [key, key + 1, key, key + 2] {
+            for _ in 0..4 {
+                faults.operated();
+                thread::yield_now();
+            }
+            self.read(router, faults, other % KEYS, false, history)?;
+        }
+        Ok(())
+    }
+
+    fn read(
+        &self,
+        router: &Router,
+        faults: &Faults,
+        key: u32,
+        slow: bool,
+        history: &mut History,
+    ) -> Result<(), Fault> {
+        let (name, start) = (name(key), self.tick());
+        loop {
+            let route = router.read_route(name.as_str());
+            if slow {
+                self.linger(router, faults, key, history)?;
+            }
+            let find = |node| faults.plain(|| self.shards.find(self.node(node), name.as_bytes()));
+            let rows: Vec<_> = route.nodes().map(find).collect::<Result<_, _>>()?;
+            if let [new, old] = &rows[..] {
+                self.reads_of_two.fetch_add(1, Ordering::Relaxed);
+                if new != old {
+                    route.differed();
+                }
+            }
+            if !route.is_current() {
+                continue;
+            }
+            let newest = rows.into_iter().flatten().max_by_key(|row| row.version);
+            let seen = newest.filter(|row| row.value.is_some());
+            if let Some(row) = &seen {
+                let expected = value(&row.key, row.version);
+                assert_eq!(row.value.as_ref(), Some(&expected), "{name}");
+            }
+            history.reads.push(Read {
+                key,
+                start,
+                end: self.tick(),
+                seen: seen.map(|row| row.version),
+            });
+            return Ok(());
+        }
+    }
+
+    /// The name of a node of either topology.
+    fn node(&self, id: NodeId) -> &str {
+        let name = self.new.name(id).or_else(|| self.old.name(id));
+        name.expect("routes answer nodes of both topologies")
+    }
+
+    fn tick(&self) -> u64 {
+        self.ticks.fetch_add(1, Ordering::SeqCst) + 1
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+struct Leaves<'a>(&'a Faults);
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+const CLIENTS: u32 = 4;
+const KEYS: u32 = 400;
+/// The first keys are everybody's.
+const SHARED: u64 = 24;

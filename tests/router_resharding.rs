@@ -1,0 +1,139 @@
+//! Shards that are databases, resharded while they are used: nothing is lost, doubled or
+//! turned back, whatever fails.
+#![cfg(all(feature = "router", not(tenfold_shuttle)))]
+
+mod resharding;
+
+use std::sync::atomic::Ordering;
+
+use resharding::{Drive, End, Fault, Faults, World};
+use tenfold::rng::Rng;
+use tenfold::router::Topology;
+use tenfold::router::migration::{DriverError, Outcome, Step};
+use tenfold::task::block_on;
+
+const FIVE: [&str; 5] = ["db-1", "db-2", "db-3", "db-4", "db-5"];
+
+fn four_to_five(test: &str) -> World {
+    let four = Topology::builder()
+        .nodes(FIVE[..4].iter().copied())
+        .slots(64);
+    let four = four.build().unwrap();
+    let five = four.edit().node(FIVE[4]).build().unwrap();
+    World::new(test, &FIVE, four, five)
+}
+
+fn five_to_four(test: &str) -> World {
+    let five = Topology::builder().nodes(FIVE).slots(64).build().unwrap();
+    let four = five.edit().remove(FIVE[1]).build().unwrap();
+    World::new(test, &FIVE, five, four)
+}
+
+fn assert_met(world: &World) {
+    assert!(world.second_writes.load(Ordering::Relaxed) > 0);
+    assert!(world.reads_of_two.load(Ordering::Relaxed) > 0);
+}
+
+#[test]
+fn a_shard_is_added_while_all_are_used() {
+    let mut world = four_to_five("added");
+    let end = world.process(Faults::paced(16), 1500, |driver| block_on(driver.run()));
+    assert_eq!(end, End::Over(Outcome::Completed));
+    assert_met(&world);
+    println!("{}", world.stats);
+}
+
+#[test]
+fn a_shard_is_removed_while_all_are_used() {
+    let mut world = five_to_four("removed");
+    let end = world.process(Faults::paced(16), 1500, |driver| block_on(driver.run()));
+    assert_eq!(end, End::Over(Outcome::Completed));
+    assert_met(&world);
+    let (node, rows) = &world.rows()[1];
+    assert!(rows.is_empty(), "{node} still has {}", rows.len());
+}
+
+#[test]
+fn calls_that_fail_before_or_after_they_took_effect_leave_nothing_wrong() {
+    let mut world = four_to_five("failing");
+    let faults = Faults::paced(16).fail_every(5);
+    let end = world.process(faults, 1500, |driver| block_on(driver.run()));
+    assert_eq!(end, End::Over(Outcome::Completed));
+    assert_met(&world);
+    assert!(world.stats.keys_repaired > 0);
+}
+
+#[test]
+fn processes_that_die_again_and_again_finish_it_together() {
+    let mut world = four_to_five("dying");
+    let mut rng = Rng::with_seed(5);
+    for life in 0..40 {
+        let faults = Faults::paced(8);
+        let faults = match life % 2 {
+            0 => faults.cut_power_after(rng.below(60)),
+            _ => faults.cut_power_after_seconds(rng.below(12)),
+        };
+        world.process(faults, 200, |driver| block_on(driver.run()));
+    }
+    let end = world.process(Faults::paced(8), 200, |driver| block_on(driver.run()));
+    assert_eq!(end, End::Over(Outcome::Completed));
+    assert_met(&world);
+}
+
+#[test]
+fn a_quiet_roll_back_leaves_the_very_rows_that_were_there() {
+    for steps in [1, 60, 130, usize::MAX] {
+        let mut world = four_to_five(&format!("quiet-{steps}"));
+        let before = world.rows();
+        let end = world.process(Faults::none(), 0, |driver| turn_round(driver, steps));
+        assert_eq!(end, End::Over(Outcome::RolledBack));
+        assert_eq!(world.rows(), before);
+    }
+}
+
+#[test]
+fn a_roll_back_loses_nothing_that_was_written_meanwhile() {
+    for steps in [40, 120, usize::MAX] {
+        let mut world = four_to_five(&format!("back-{steps}"));
+        let faults = Faults::paced(8).fail_every(7);
+        let end = world.process(faults, 800, |driver| turn_round(driver, steps));
+        assert_eq!(end, End::Over(Outcome::RolledBack));
+        assert_met(&world);
+    }
+}
+
+#[test]
+fn processes_that_die_on_the_way_back_lose_nothing_either() {
+    let mut world = four_to_five("dying-back");
+    let mut rng = Rng::with_seed(6);
+    // All parts are cut over: what one node lacks from here on, the old one lacks.
+    for life in 0..24 {
+        let faults = Faults::paced(8);
+        let (faults, steps) = match life {
+            0 => (faults.cut_power_after_seconds(400), usize::MAX),
+            _ => (faults.cut_power_after_seconds(rng.below(20)), 0),
+        };
+        world.process(faults, 300, |driver| turn_round(driver, steps));
+    }
+    let end = world.process(Faults::paced(8), 300, |driver| turn_round(driver, 0));
+    assert_eq!(end, End::Over(Outcome::RolledBack));
+    assert_met(&world);
+}
+
+/// Goes back after so many steps, or when all parts are cut over.
+fn turn_round(driver: &mut Drive, steps: usize) -> Result<Step, DriverError<Fault>> {
+    for _ in 0..steps {
+        match block_on(driver.step()) {
+            Ok(Step::Waiting(part)) => block_on(driver.migration().drained(part))?,
+            Ok(Step::Held | Step::Over(_)) => break,
+            Ok(_)
+            | Err(DriverError::Store {
+                source: Fault::Refused | Fault::AnswerLost,
+                ..
+            }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    driver.roll_back()?;
+    block_on(driver.run())
+}
