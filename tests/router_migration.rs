@@ -483,3 +483,64 @@ fn a_journal_that_panics_leaves_the_router_as_it_was() {
     assert!(std::panic::catch_unwind(begin).is_err());
     router.swap(new).unwrap();
 }
+
+/// A step that failed and is in the journal all the same is not found done once a
+/// later one was taken: other processes would acknowledge that one, and seem to have
+/// heard of both.
+#[test]
+fn a_step_of_which_the_journal_was_not_sure_is_not_found_done_later() {
+    struct Unsure(MemoryJournal, std::sync::Arc<std::sync::atomic::AtomicBool>);
+    impl Journal for Unsure {
+        type Error = std::io::Error;
+        fn append(&mut self, record: &[u8]) -> Result<(), Self::Error> {
+            let Ok(()) = self.0.append(record);
+            let fails = self.1.swap(false, std::sync::atomic::Ordering::SeqCst);
+            if fails {
+                return Err(std::io::Error::other("kept, and yet"));
+            }
+            Ok(())
+        }
+        fn replay(&mut self) -> Result<Vec<Vec<u8>>, Self::Error> {
+            let Ok(records) = self.0.replay();
+            Ok(records)
+        }
+        fn replace(&mut self, records: &[Vec<u8>]) -> Result<(), Self::Error> {
+            let Ok(()) = self.0.replace(records);
+            Ok(())
+        }
+    }
+    let (router, new) = two_to_three();
+    let (kept, fails) = (MemoryJournal::new(), std::sync::Arc::default());
+    let journal = Unsure(kept.clone(), std::sync::Arc::clone(&fails));
+    let mut migration = Migration::begin(&router, &new, journal).unwrap();
+    let parts: Vec<_> = migration.part_ids().collect();
+    fails.store(true, std::sync::atomic::Ordering::SeqCst);
+    let failed = migration.prepare(parts[0]).unwrap_err();
+    assert!(matches!(failed, MigrationError::Journal(_)));
+    assert_eq!(migration.phase(parts[0]).unwrap(), Phase::Stable);
+    migration.prepare(parts[1]).unwrap();
+    drop(migration);
+    let fresh = Router::new(router.topology());
+    let resumed = Migration::resume(&fresh, kept).unwrap();
+    assert_eq!(resumed.phase(parts[0]).unwrap(), Phase::Stable);
+    assert_eq!(resumed.phase(parts[1]).unwrap(), Phase::Preparing);
+}
+
+#[test]
+fn once_the_new_node_had_the_say_going_back_needs_equal_nodes() {
+    let (router, mut migration, key, part) = verified();
+    migration.switch(part).unwrap();
+    router.write_route(key).failed_second(); // the old node lacks it
+    assert_eq!(migration.step_back(part).unwrap(), Phase::Verifying);
+    assert!(matches!(
+        migration.step_back(part).unwrap_err(),
+        MigrationError::Dirty { keys: 1, .. }
+    ));
+    let listed = migration.dirty(part).unwrap();
+    migration.repaired(&listed[0]);
+    assert_eq!(migration.step_back(part).unwrap(), Phase::Copying);
+    // Where it never had, a node that fails is no reason to stay.
+    let (router, mut migration, key, part) = verified();
+    router.write_route(key).failed_second();
+    assert_eq!(migration.step_back(part).unwrap(), Phase::Copying);
+}

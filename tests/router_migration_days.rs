@@ -34,7 +34,7 @@ use tenfold::router::placement::Ranges;
 use tenfold::router::{NodeId, Policy, Router, Topology};
 
 const SEEDS: u64 = 10_000;
-const ACTIONS: usize = 150;
+const ACTIONS: usize = 100;
 const KEYS: usize = 6;
 const PROCESSES: usize = 3;
 /// The version of rows that some node has from earlier.
@@ -832,7 +832,7 @@ impl Day {
         let mut over = None;
         for round in 0..20_000 {
             self.resume();
-            if round < 200 {
+            if round < 100 {
                 match self.rng.below(8) {
                     0 => self.write_something(),
                     1 => self.read_something(),
@@ -840,7 +840,7 @@ impl Day {
                     _ => self.advance_a_reader(),
                 }
             }
-            if round >= 200 && !self.writers.is_empty() {
+            if round >= 100 && !self.writers.is_empty() {
                 self.advance_a_writer();
                 continue;
             }
