@@ -81,7 +81,7 @@ fn a_roll_back_leaves_everything_as_it_was() {
 #[test]
 fn the_old_phase_is_not_over_while_a_writer_goes_by_it() {
     let (router, new) = two_to_three();
-    let key = (0..).find(|key: &u64| router.topology().route(key) != new.route(key));
+    let key = (0..9_999).find(|key: &u64| router.topology().route(key) != new.route(key));
     let key = key.unwrap();
     let writer = router.write_route(key);
     let mut migration = Migration::begin(&router, &new, MemoryJournal::new()).unwrap();
@@ -109,7 +109,7 @@ fn prepared() -> (Router, Migration, u64, PartId) {
     let (router, new) = two_to_three();
     let mut migration = Migration::begin(&router, &new, MemoryJournal::new()).unwrap();
     let part = migration.part_ids().next().unwrap();
-    let key = (0..).find(|key: &u64| migration.part_of(*key).map(|part| part.id()) == Some(part));
+    let key = (0..9_999).find(|key: &u64| migration.part_of(*key).map(Part::id) == Some(part));
     migration.prepare(part).unwrap();
     (router, migration, key.unwrap(), part)
 }
@@ -202,7 +202,7 @@ fn a_phase_waits_for_a_process_that_has_not_acknowledged() {
     let told = migration.join("there", there.epoch()).unwrap();
     let mut follower = Follower::join(&there, &new, "there", &told).unwrap();
     let part = migration.part_ids().next().unwrap();
-    let key = (0..).find(|key: &u64| migration.part_of(*key).map(|part| part.id()) == Some(part));
+    let key = (0..9_999).find(|key: &u64| migration.part_of(*key).map(Part::id) == Some(part));
     let writer = there.write_route(key.unwrap());
     migration.prepare(part).unwrap();
     let held = migration.start_copying(part).unwrap_err();
@@ -428,7 +428,7 @@ fn keys_that_stay_are_routed_as_before_and_keys_that_move_to_who_has_the_say() {
 fn more_dirty_keys_than_are_remembered_void_what_was_verified() {
     let (router, migration, _, part) = verified();
     for key in 0..1_000_000_u64 {
-        if migration.part_of(key).map(|part| part.id()) == Some(part) {
+        if migration.part_of(key).map(Part::id) == Some(part) {
             router.write_route(key).failed_second();
         }
         if !migration.is_verified(part).unwrap() {
