@@ -81,7 +81,7 @@ fn a_roll_back_leaves_everything_as_it_was() {
 #[test]
 fn the_old_phase_is_not_over_while_a_writer_goes_by_it() {
     let (router, new) = two_to_three();
-    let key = (0..).find(|key: &u64| router.topology().route(key) != new.route(key));
+    let key = (0..9_999).find(|key: &u64| router.topology().route(key) != new.route(key));
     let key = key.unwrap();
     let writer = router.write_route(key);
     let mut migration = Migration::begin(&router, &new, MemoryJournal::new()).unwrap();
@@ -109,7 +109,7 @@ fn prepared() -> (Router, Migration, u64, PartId) {
     let (router, new) = two_to_three();
     let mut migration = Migration::begin(&router, &new, MemoryJournal::new()).unwrap();
     let part = migration.part_ids().next().unwrap();
-    let key = (0..).find(|key: &u64| migration.part_of(*key).map(|part| part.id()) == Some(part));
+    let key = (0..9_999).find(|key: &u64| migration.part_of(*key).map(Part::id) == Some(part));
     migration.prepare(part).unwrap();
     (router, migration, key.unwrap(), part)
 }
@@ -202,7 +202,7 @@ fn a_phase_waits_for_a_process_that_has_not_acknowledged() {
     let told = migration.join("there", there.epoch()).unwrap();
     let mut follower = Follower::join(&there, &new, "there", &told).unwrap();
     let part = migration.part_ids().next().unwrap();
-    let key = (0..).find(|key: &u64| migration.part_of(*key).map(|part| part.id()) == Some(part));
+    let key = (0..9_999).find(|key: &u64| migration.part_of(*key).map(Part::id) == Some(part));
     let writer = there.write_route(key.unwrap());
     migration.prepare(part).unwrap();
     let held = migration.start_copying(part).unwrap_err();
@@ -428,7 +428,7 @@ fn keys_that_stay_are_routed_as_before_and_keys_that_move_to_who_has_the_say() {
 fn more_dirty_keys_than_are_remembered_void_what_was_verified() {
     let (router, migration, _, part) = verified();
     for key in 0..1_000_000_u64 {
-        if migration.part_of(key).map(|part| part.id()) == Some(part) {
+        if migration.part_of(key).map(Part::id) == Some(part) {
             router.write_route(key).failed_second();
         }
         if !migration.is_verified(part).unwrap() {
@@ -555,4 +555,64 @@ fn a_migration_that_concerns_single_keys_is_refused() {
     refused(&topology, &topology.edit().pin(key, other).build().unwrap());
     let there = topology.edit().pin(key, other).build().unwrap();
     refused(&there, &there.edit().release(key).build().unwrap());
+
+/// A step that failed and is in the journal all the same is not found done once a
+/// later one was taken: other processes would acknowledge that one, and seem to have
+/// heard of both.
+#[test]
+fn a_step_of_which_the_journal_was_not_sure_is_not_found_done_later() {
+    struct Unsure(MemoryJournal, std::sync::Arc<std::sync::atomic::AtomicBool>);
+    impl Journal for Unsure {
+        type Error = std::io::Error;
+        fn append(&mut self, record: &[u8]) -> Result<(), Self::Error> {
+            let Ok(()) = self.0.append(record);
+            let fails = self.1.swap(false, std::sync::atomic::Ordering::SeqCst);
+            if fails {
+                return Err(std::io::Error::other("kept, and yet"));
+            }
+            Ok(())
+        }
+        fn replay(&mut self) -> Result<Vec<Vec<u8>>, Self::Error> {
+            let Ok(records) = self.0.replay();
+            Ok(records)
+        }
+        fn replace(&mut self, records: &[Vec<u8>]) -> Result<(), Self::Error> {
+            let Ok(()) = self.0.replace(records);
+            Ok(())
+        }
+    }
+    let (router, new) = two_to_three();
+    let (kept, fails) = (MemoryJournal::new(), std::sync::Arc::default());
+    let journal = Unsure(kept.clone(), std::sync::Arc::clone(&fails));
+    let mut migration = Migration::begin(&router, &new, journal).unwrap();
+    let parts: Vec<_> = migration.part_ids().collect();
+    fails.store(true, std::sync::atomic::Ordering::SeqCst);
+    let failed = migration.prepare(parts[0]).unwrap_err();
+    assert!(matches!(failed, MigrationError::Journal(_)));
+    assert_eq!(migration.phase(parts[0]).unwrap(), Phase::Stable);
+    migration.prepare(parts[1]).unwrap();
+    drop(migration);
+    let fresh = Router::new(router.topology());
+    let resumed = Migration::resume(&fresh, kept).unwrap();
+    assert_eq!(resumed.phase(parts[0]).unwrap(), Phase::Stable);
+    assert_eq!(resumed.phase(parts[1]).unwrap(), Phase::Preparing);
+}
+
+#[test]
+fn once_the_new_node_had_the_say_going_back_needs_equal_nodes() {
+    let (router, mut migration, key, part) = verified();
+    migration.switch(part).unwrap();
+    router.write_route(key).failed_second(); // the old node lacks it
+    assert_eq!(migration.step_back(part).unwrap(), Phase::Verifying);
+    assert!(matches!(
+        migration.step_back(part).unwrap_err(),
+        MigrationError::Dirty { keys: 1, .. }
+    ));
+    let listed = migration.dirty(part).unwrap();
+    migration.repaired(&listed[0]);
+    assert_eq!(migration.step_back(part).unwrap(), Phase::Copying);
+    // Where it never had, a node that fails is no reason to stay.
+    let (router, mut migration, key, part) = verified();
+    router.write_route(key).failed_second();
+    assert_eq!(migration.step_back(part).unwrap(), Phase::Copying);
 }

@@ -28,13 +28,13 @@ use std::task::{Context, Poll, Waker};
 use tenfold::rng::Rng;
 use tenfold::router::migration::{
     Acknowledgement, Announcement, Driver, DriverError, Follower, Journal, MemoryJournal,
-    MemoryStore, Migration, MigrationError, Part, ReadRoute, Row, Step, Store, WriteRoute,
+    MemoryStore, Migration, MigrationError, Outcome, Part, ReadRoute, Row, Step, Store, WriteRoute,
 };
 use tenfold::router::placement::Ranges;
 use tenfold::router::{NodeId, Policy, Router, Topology};
 
 const SEEDS: u64 = 10_000;
-const ACTIONS: usize = 150;
+const ACTIONS: usize = 100;
 const KEYS: usize = 6;
 const PROCESSES: usize = 3;
 /// The version of rows that some node has from earlier.
@@ -61,9 +61,9 @@ fn no_bad_day_loses_doubles_or_resurrects_a_row() {
                     if seed >= seeds {
                         break;
                     }
-                    let day = std::panic::AssertUnwindSafe(|| Day::new(seed, &pairs).live());
-                    match std::panic::catch_unwind(day) {
-                        Ok(seen) => own.add(&seen),
+                    let live = std::panic::AssertUnwindSafe(|| Day::new(seed, &pairs).live());
+                    match std::panic::catch_unwind(live) {
+                        Ok(day) => own.add(&day),
                         Err(panic) => {
                             eprintln!("seed {seed}");
                             std::panic::resume_unwind(panic);
@@ -93,17 +93,17 @@ fn pairs() -> Vec<[Topology; 2]> {
     let fewer = three.edit().remove("a").build().unwrap();
     let doubled = two.edit().node("c").slots(16).build().unwrap();
     let ranges = Ranges::all("a").split("k5", "b");
-    let ranged = Topology::builder()
+    let by_key = Topology::builder()
         .nodes(NODES)
         .policy(Policy::Range(ranges.clone()));
-    let ranged = ranged.build().unwrap();
-    let split = ranges.split("k3", "c").split("k7", "a");
-    let split = ranged.edit().policy(Policy::Range(split)).build().unwrap();
+    let by_key = by_key.build().unwrap();
+    let finer = ranges.split("k3", "c").split("k7", "a");
+    let finer = by_key.edit().policy(Policy::Range(finer)).build().unwrap();
     vec![
         [two.clone(), three.clone()],
         [three, fewer],
         [two, doubled],
-        [ranged, split],
+        [by_key, finer],
     ]
 }
 
@@ -832,7 +832,7 @@ impl Day {
         let mut over = None;
         for round in 0..20_000 {
             self.resume();
-            if round < 200 {
+            if round < 100 {
                 match self.rng.below(8) {
                     0 => self.write_something(),
                     1 => self.read_something(),
@@ -840,7 +840,7 @@ impl Day {
                     _ => self.advance_a_reader(),
                 }
             }
-            if round >= 200 && !self.writers.is_empty() {
+            if round >= 100 && !self.writers.is_empty() {
                 self.advance_a_writer();
                 continue;
             }
@@ -879,15 +879,12 @@ impl Day {
         assert!(over.is_some(), "it never ends: {}", driver.stats());
         self.seen.repaired += driver.stats().keys_repaired;
         let topology = driver.migration().router().topology();
-        let expected = match over {
-            Some(tenfold::router::migration::Outcome::Completed) => {
-                self.seen.completed += 1;
-                &self.new
-            }
-            _ => {
-                self.seen.rolled_back += 1;
-                &self.old
-            }
+        let expected = if over == Some(Outcome::Completed) {
+            self.seen.completed += 1;
+            &self.new
+        } else {
+            self.seen.rolled_back += 1;
+            &self.old
         };
         assert_eq!(topology.to_bytes(), expected.to_bytes());
         // Who is dead has not heard, and does not route.

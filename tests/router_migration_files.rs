@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use tenfold::router::migration::{
     Acknowledgement, Announcement, FileJournal, FileJournalError, Follower, Journal, MemoryJournal,
-    Migration, MigrationError, RecordError,
+    Migration, MigrationError, Part, RecordError,
 };
 use tenfold::router::{Router, Topology};
 
@@ -212,7 +212,7 @@ fn messages_come_back_whole_or_are_refused() {
     migration.acknowledge(&follower.acknowledgement()).unwrap();
     migration.start_copying(part).unwrap();
     follower.apply(&migration.announcement()).unwrap();
-    let key = (0..9999_u64).find(|key| migration.part_of(*key).map(|p| p.id()) == Some(part));
+    let key = (0..9999_u64).find(|key| migration.part_of(*key).map(Part::id) == Some(part));
     there.write_route(key.unwrap()).failed_second();
     let (told, answer) = (migration.announcement(), follower.acknowledgement());
     assert_eq!(Announcement::from_bytes(&told.to_bytes()), Ok(told.clone()));
