@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use resharding::{Drive, End, Fault, Faults, World};
 use tenfold::rng::Rng;
 use tenfold::router::Topology;
-use tenfold::router::migration::{DriverError, Outcome, Step};
+use tenfold::router::migration::{DriverError, Outcome, Row, Step};
 use tenfold::task::block_on;
 
 const FIVE: [&str; 5] = ["db-1", "db-2", "db-3", "db-4", "db-5"];
@@ -120,6 +120,33 @@ fn processes_that_die_on_the_way_back_lose_nothing_either() {
     let end = world.process(Faults::paced(8), 300, |driver| turn_round(driver, 0));
     assert_eq!(end, End::Over(Outcome::RolledBack));
     assert_met(&world);
+}
+
+#[test]
+fn the_databases_let_the_newer_row_win_in_every_order() {
+    let world = four_to_five("orders");
+    let shards = world.shards();
+    let row = |version, value: Option<&[u8]>| Row {
+        key: (*b"user:x").into(),
+        version,
+        value: value.map(Into::into),
+    };
+    for written in [
+        [row(1, Some(b"a")), row(2, Some(b"b"))],
+        [row(1, Some(b"a")), row(2, None)],
+        [row(1, None), row(2, Some(b"b"))],
+    ] {
+        for order in [[0_usize, 1], [1, 0]] {
+            for at in order {
+                shards.put("db-5", &written[at]).unwrap();
+            }
+            let found = shards.find("db-5", b"user:x").unwrap();
+            assert_eq!(found.as_ref(), Some(&written[1]));
+            shards.delete("db-5", b"user:x", 2).unwrap();
+            assert_eq!(shards.find("db-5", b"user:x").unwrap(), found);
+            shards.delete("db-5", b"user:x", 3).unwrap();
+        }
+    }
 }
 
 /// Goes back after so many steps, or when all parts are cut over.

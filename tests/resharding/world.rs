@@ -145,6 +145,10 @@ impl World {
         }
     }
 
+    pub(crate) fn shards(&self) -> &Shards {
+        &self.shards
+    }
+
     /// What is in the databases.
     pub(crate) fn rows(&self) -> Vec<(&'static str, Vec<Row>)> {
         let rows = |node: &&'static str| (*node, self.shards.rows(node).unwrap());
