@@ -66,6 +66,10 @@ pub trait Store: Send + Sync {
 
     /// Removes up to `limit` of the part's tombstones from a node, and answers how many.
     /// Fewer than `limit` were the last.
+    ///
+    /// A write that is older than a tombstone and is still on its way would win once that is
+    /// gone, as it would where deletions never leave one. A store that cannot rule such
+    /// writes out keeps tombstones for as long as a write may take, and answers 0.
     fn purge(
         &self,
         node: &str,
