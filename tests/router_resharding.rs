@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use resharding::{Drive, End, Fault, Faults, World};
 use tenfold::rng::Rng;
 use tenfold::router::Topology;
-use tenfold::router::migration::{DriverError, Outcome, Step};
+use tenfold::router::migration::{DriverError, Outcome, Row, Step};
 use tenfold::task::block_on;
 
 const FIVE: [&str; 5] = ["db-1", "db-2", "db-3", "db-4", "db-5"];
@@ -67,13 +67,15 @@ fn calls_that_fail_before_or_after_they_took_effect_leave_nothing_wrong() {
 fn processes_that_die_again_and_again_finish_it_together() {
     let mut world = four_to_five("dying");
     let mut rng = Rng::with_seed(5);
-    for life in 0..40 {
+    for life in 0..30 {
         let faults = Faults::paced(8);
-        let faults = match life % 2 {
-            0 => faults.cut_power_after(rng.below(60)),
-            _ => faults.cut_power_after_seconds(rng.below(12)),
+        let (faults, operations) = match life % 3 {
+            0 => (faults.cut_power_after(rng.below(80)), 100),
+            1 => (faults.cut_power_after_seconds(rng.below(12)), 150),
+            // What is missing now nobody happens to write again.
+            _ => (faults.cut_power_after(rng.below(40)), 0),
         };
-        world.process(faults, 200, |driver| block_on(driver.run()));
+        world.process(faults, operations, |driver| block_on(driver.run()));
     }
     let end = world.process(Faults::paced(8), 200, |driver| block_on(driver.run()));
     assert_eq!(end, End::Over(Outcome::Completed));
@@ -107,7 +109,7 @@ fn processes_that_die_on_the_way_back_lose_nothing_either() {
     let mut world = four_to_five("dying-back");
     let mut rng = Rng::with_seed(6);
     // All parts are cut over: what one node lacks from here on, the old one lacks.
-    for life in 0..24 {
+    for life in 0..12 {
         let faults = Faults::paced(8);
         let (faults, steps) = match life {
             0 => (faults.cut_power_after_seconds(400), usize::MAX),
@@ -118,6 +120,33 @@ fn processes_that_die_on_the_way_back_lose_nothing_either() {
     let end = world.process(Faults::paced(8), 300, |driver| turn_round(driver, 0));
     assert_eq!(end, End::Over(Outcome::RolledBack));
     assert_met(&world);
+}
+
+#[test]
+fn the_databases_let_the_newer_row_win_in_every_order() {
+    let world = four_to_five("orders");
+    let shards = world.shards();
+    let row = |version, value: Option<&[u8]>| Row {
+        key: (*b"user:x").into(),
+        version,
+        value: value.map(Into::into),
+    };
+    for written in [
+        [row(1, Some(b"a")), row(2, Some(b"b"))],
+        [row(1, Some(b"a")), row(2, None)],
+        [row(1, None), row(2, Some(b"b"))],
+    ] {
+        for order in [[0_usize, 1], [1, 0]] {
+            for at in order {
+                shards.put("db-5", &written[at]).unwrap();
+            }
+            let found = shards.find("db-5", b"user:x").unwrap();
+            assert_eq!(found.as_ref(), Some(&written[1]));
+            shards.delete("db-5", b"user:x", 2).unwrap();
+            assert_eq!(shards.find("db-5", b"user:x").unwrap(), found);
+            shards.delete("db-5", b"user:x", 3).unwrap();
+        }
+    }
 }
 
 /// Goes back after so many steps, or when all parts are cut over.

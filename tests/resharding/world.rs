@@ -9,7 +9,8 @@ use std::thread;
 
 use tenfold::rng::Rng;
 use tenfold::router::migration::{
-    Driver, DriverError, FileJournal, Migration, MigrationError, Outcome, Row, Stats, Step,
+    Driver, DriverError, FileJournal, Migration, MigrationError, Outcome, ReadRoute, Row, Stats,
+    Step,
 };
 use tenfold::router::{NodeId, Router, Topology};
 use tenfold::task::block_on;
@@ -144,6 +145,10 @@ impl World {
         }
     }
 
+    pub(crate) fn shards(&self) -> &Shards {
+        &self.shards
+    }
+
     /// What is in the databases.
     pub(crate) fn rows(&self) -> Vec<(&'static str, Vec<Row>)> {
         let rows = |node: &&'static str| (*node, self.shards.rows(node).unwrap());
@@ -186,6 +191,10 @@ impl World {
     fn client(&self, router: &Router, faults: &Faults, client: u32, operations: u64, mut rng: Rng) {
         let _leaves = Leaves(faults);
         let mut history = History::default();
+        // Some begin to read now, and go on when all is over.
+        let own = (client..KEYS).step_by(7 * CLIENTS as usize);
+        let begun = |key| (key, self.tick(), router.read_route(name(key).as_str()));
+        let begun: Vec<_> = own.map(begun).collect();
         for _ in 0..operations {
             let mut key = rng.below(SHARED) as u32;
             if rng.below(4) > 0 {
@@ -202,6 +211,10 @@ impl World {
                 _ => {}
             }
         }
+        for (key, start, route) in begun {
+            // Who is late reads anew, which has been tried enough.
+            let _ = self.read_by(&route, faults, key, start, &mut history);
+        }
         self.history.lock().unwrap().append(history);
     }
 
@@ -213,7 +226,22 @@ impl World {
         deletes: bool,
         history: &mut History,
     ) -> Result<(), Fault> {
-        let (name, version) = (name(key), self.tick());
+        let name = name(key);
+        let (before, route) = (self.tick(), router.write_route(name.as_str()));
+        let slow = before.is_multiple_of(8);
+        let version = if slow {
+            // Some as long as a part takes to be copied and verified.
+            let rounds = if before.is_multiple_of(64) { 20 } else { 1 };
+            for _ in 0..rounds {
+                if let Err(fault) = self.linger(router, faults, key, history) {
+                    route.not_written();
+                    return Err(fault);
+                }
+            }
+            self.tick()
+        } else {
+            before
+        };
         let row = Row {
             key: name.as_bytes().into(),
             version,
@@ -225,18 +253,12 @@ impl World {
             end: None,
             deletes,
         };
-        let route = router.write_route(name.as_str());
         let put = |node| {
             if deletes && !route.keep_tombstone() {
                 return self.shards.delete(self.node(node), &row.key, version);
             }
             self.shards.put(self.node(node), &row)
         };
-        let slow = version.is_multiple_of(8);
-        if slow && let Err(fault) = self.linger(router, faults, key, history) {
-            route.not_written();
-            return Err(fault);
-        }
         let first = faults.call(|| put(route.first()));
         match first {
             Ok(()) => write.end = Some(self.tick()),
@@ -301,31 +323,46 @@ impl World {
             if slow {
                 self.linger(router, faults, key, history)?;
             }
-            let find = |node| faults.plain(|| self.shards.find(self.node(node), name.as_bytes()));
-            let rows: Vec<_> = route.nodes().map(find).collect::<Result<_, _>>()?;
-            if let [new, old] = &rows[..] {
-                self.reads_of_two.fetch_add(1, Ordering::Relaxed);
-                if new != old {
-                    route.differed();
-                }
+            if self.read_by(&route, faults, key, start, history)? {
+                return Ok(());
             }
-            if !route.is_current() {
-                continue;
-            }
-            let newest = rows.into_iter().flatten().max_by_key(|row| row.version);
-            let seen = newest.filter(|row| row.value.is_some());
-            if let Some(row) = &seen {
-                let expected = value(&row.key, row.version);
-                assert_eq!(row.value.as_ref(), Some(&expected), "{name}");
-            }
-            history.reads.push(Read {
-                key,
-                start,
-                end: self.tick(),
-                seen: seen.map(|row| row.version),
-            });
-            return Ok(());
         }
+    }
+
+    /// Reads what a route says, and notes it if that is still so afterwards.
+    fn read_by(
+        &self,
+        route: &ReadRoute,
+        faults: &Faults,
+        key: u32,
+        start: u64,
+        history: &mut History,
+    ) -> Result<bool, Fault> {
+        let name = name(key);
+        let find = |node| faults.plain(|| self.shards.find(self.node(node), name.as_bytes()));
+        let rows: Vec<_> = route.nodes().map(find).collect::<Result<_, _>>()?;
+        if let [new, old] = &rows[..] {
+            self.reads_of_two.fetch_add(1, Ordering::Relaxed);
+            if new != old {
+                route.differed();
+            }
+        }
+        if !route.is_current() {
+            return Ok(false);
+        }
+        let newest = rows.into_iter().flatten().max_by_key(|row| row.version);
+        let seen = newest.filter(|row| row.value.is_some());
+        if let Some(row) = &seen {
+            let expected = value(&row.key, row.version);
+            assert_eq!(row.value.as_ref(), Some(&expected), "{name}");
+        }
+        history.reads.push(Read {
+            key,
+            start,
+            end: self.tick(),
+            seen: seen.map(|row| row.version),
+        });
+        Ok(true)
     }
 
     /// The name of a node of either topology.
@@ -354,6 +391,6 @@ impl Drop for Leaves<'_> {
 }
 
 const CLIENTS: u32 = 4;
-const KEYS: u32 = 400;
+const KEYS: u32 = 1200;
 /// The first keys are everybody's.
 const SHARED: u64 = 24;
