@@ -3,7 +3,7 @@
 
 use tenfold::router::migration::{
     Driver, Follower, Journal, MemoryJournal, MemoryStore, Migration, MigrationError, Outcome,
-    PartId, Phase, Row, Step,
+    Part, PartId, Phase, Row, Step,
 };
 use tenfold::router::{Policy, Router, SwapError, Topology};
 use tenfold::task::block_on;
@@ -555,6 +555,7 @@ fn a_migration_that_concerns_single_keys_is_refused() {
     refused(&topology, &topology.edit().pin(key, other).build().unwrap());
     let there = topology.edit().pin(key, other).build().unwrap();
     refused(&there, &there.edit().release(key).build().unwrap());
+}
 
 /// A step that failed and is in the journal all the same is not found done once a
 /// later one was taken: other processes would acknowledge that one, and seem to have

@@ -14,7 +14,7 @@ mod plan;
 mod version;
 
 use tenfold::hash::StableKey;
-use tenfold::router::{Loads, NodeId, Router, StaleTopology, Topology};
+use tenfold::router::{Loads, NodeId, Router, StaleTopology, SwapError, Topology};
 use version::Version;
 
 #[derive(Debug, Clone, Copy)]
@@ -113,7 +113,7 @@ impl World {
                 have: topology.epoch(),
                 need: epoch + 1,
             };
-            assert_eq!(swapped.unwrap_err(), stale);
+            assert_eq!(swapped.unwrap_err(), SwapError::Stale(stale));
             self.refused += 1;
         }
         let current = &self.versions[self.in_force];

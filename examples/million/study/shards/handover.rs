@@ -1,5 +1,5 @@
 use tenfold::hash::StableKey;
-use tenfold::router::{NodeId, Router, Span, StaleTopology, Topology};
+use tenfold::router::{NodeId, Router, Span, Topology};
 
 /// Rows on their way to the shards that a new topology gives them to.
 ///
@@ -25,9 +25,7 @@ impl Handover {
     pub(super) fn swap_first(router: Router, new: Topology, users: u64) -> Result<Self, String> {
         let old = router.topology();
         let rows = rows_that_move(&old, &new, users)?;
-        router
-            .swap(new)
-            .map_err(|stale: StaleTopology| stale.to_string())?;
+        router.swap(new).map_err(|refused| refused.to_string())?;
         Ok(Self {
             router,
             old,
