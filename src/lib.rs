@@ -51,6 +51,8 @@ pub mod cache;
     feature = "singleflight"
 ))]
 pub mod hash;
+#[cfg(feature = "queue")]
+pub mod queue;
 pub mod rng;
 #[cfg(feature = "router")]
 pub mod router;
@@ -58,9 +60,14 @@ pub mod router;
 pub mod singleflight;
 #[cfg(feature = "cache")]
 mod stats;
-#[cfg(any(feature = "cache", feature = "router", feature = "singleflight"))]
+#[cfg(any(
+    feature = "cache",
+    feature = "queue",
+    feature = "router",
+    feature = "singleflight"
+))]
 mod sync;
-#[cfg(any(feature = "cache", feature = "singleflight"))]
+#[cfg(any(feature = "cache", feature = "queue", feature = "singleflight"))]
 pub mod task;
 pub mod time;
 
