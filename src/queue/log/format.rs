@@ -118,6 +118,9 @@ pub(crate) enum Kind {
     Redrive = 7,
     /// Says that messages were handed out, and how often.
     Deliver = 8,
+    /// Says that numbers before this record's, if they are missing, were never
+    /// confirmed to anybody.
+    Skip = 9,
 }
 
 impl Kind {
@@ -131,6 +134,7 @@ impl Kind {
             6 => Self::Sync,
             7 => Self::Redrive,
             8 => Self::Deliver,
+            9 => Self::Skip,
             _ => return None,
         })
     }

@@ -190,8 +190,7 @@ impl<D: Disk> Log<D> {
         let log = Self {
             line: Arc::new(Line::new(end, opened.next_id, room)),
             segments,
-            // With a quarter for acks, and what else a segment needs.
-            largest_batch: largest - largest / 4 - 3 * PAGE,
+            largest_batch: writer::largest_batch(largest),
             _lock: lock,
         };
         Ok((log, opened.report, wall))

@@ -100,13 +100,12 @@ impl<D: Disk> Opening<'_, D> {
         for (number, segment) in &known {
             let end = if Some(*number) == last {
                 // A checkpoint is made of what is durable.
-                let covered = from.saturating_sub(segment.header.base).min(segment.size);
+                let covered = from.saturating_sub(segment.header.base).min(segment.header.limit());
                 end_of_last = self.vouched(segment)?.max(covered);
                 end_of_last
             } else {
                 ends.get(number).copied().unwrap_or(segment.header.limit())
             };
-            let end = end.min(segment.size);
             self.read_segment(segment, end, from, checkpoint.as_ref(), &mut course)?;
             if Some(*number) == last {
                 self.read_tail(segment, end, &mut carried, &mut course)?;
@@ -155,10 +154,19 @@ impl<D: Disk> Opening<'_, D> {
             if *uuid.get_or_insert(header.uuid) != header.uuid {
                 return Err(OpenError::Foreign { file: name.clone() });
             }
+            let limit = header.limit();
+            if size < header.size {
+                // A file is named once it has its whole size.
+                let kind = DamageKind::Truncated;
+                course.report.damage.push(Damage {
+                    kind,
+                    ..Damage::record(number, size..header.size)
+                });
+            }
             let segment = Known {
                 file: Arc::new(file),
                 header,
-                size: size.min(header.limit()),
+                size: size.min(limit),
             };
             known.insert(number, segment);
         }
@@ -206,7 +214,7 @@ impl<D: Disk> Opening<'_, D> {
     fn vouched(&self, segment: &Known<D::File>) -> Result<u64, OpenError> {
         let header = &segment.header;
         let mut durable = header.base + PAGE;
-        let mut scan = Scan::new(&*segment.file, header.salt, PAGE, segment.size);
+        let mut scan = Scan::new(&*segment.file, header.salt, PAGE, header.limit(), segment.size);
         while let Some(found) = scan.next()? {
             if let Found::Record {
                 offset,
@@ -254,7 +262,7 @@ impl<D: Disk> Opening<'_, D> {
         }
         self.replay.segment(header.number);
         let mut index = Index::new();
-        let mut scan = Scan::new(&*segment.file, header.salt, PAGE, end);
+        let mut scan = Scan::new(&*segment.file, header.salt, PAGE, end, segment.size);
         let mut damage = Vec::new();
         while let Some(found) = scan.next()? {
             match found {
@@ -306,7 +314,7 @@ impl<D: Disk> Opening<'_, D> {
         carried: &mut Vec<u8>,
         course: &mut Course,
     ) -> Result<(), OpenError> {
-        let mut scan = Scan::new(&*segment.file, segment.header.salt, from, segment.size);
+        let mut scan = Scan::new(&*segment.file, segment.header.salt, from, segment.size, segment.size);
         // Where the batch under way begins, if its beginning was there.
         let mut batch: Option<usize> = None;
         let mut dropped = 0;
@@ -381,6 +389,8 @@ impl<D: Disk> Opening<'_, D> {
             && let Some(point) = SyncPoint::decode(payload)
         {
             course.time = course.time.max(point.time);
+        }
+        if matches!(record.kind, Kind::Sync | Kind::Skip) {
             return;
         }
         self.replay.record(&Replayed {
@@ -423,17 +433,12 @@ impl<D: Disk> Opening<'_, D> {
         // Numbers of files that were set aside are taken as well.
         let damaged = course.report.damage.iter().map(|damage| damage.segment);
         let mut number = damaged.chain(known.keys().copied()).max().unwrap_or(0) + 1;
-        let mut seen = carried.as_slice();
-        let mut first_id = course.next_id;
-        while let Some(header) = RecordHeader::decode(seen) {
-            first_id = first_id.min(header.id);
-            seen = &seen[header.size() as usize..];
-        }
+        let carried = with_skips(&carried, course.next_id);
         let mut seed = Seed {
             previous: last.map_or(0, |last| last.number),
             previous_end,
             base: last.map_or(0, |last| last.base + last.size),
-            first_id,
+            first_id: course.next_id,
             carried,
         };
         self.wall.raise(course.time);
@@ -449,10 +454,8 @@ impl<D: Disk> Opening<'_, D> {
         while let Some(record) = RecordHeader::decode(&chunk.bytes[place..]) {
             let payload = place + super::format::RECORD_HEADER;
             let payload = chunk.bytes.slice(payload..payload + record.len as usize);
-            if record.kind != Kind::Sync {
+            if !matches!(record.kind, Kind::Sync | Kind::Skip) {
                 course.report.carried += 1;
-                // What is missing here was never confirmed.
-                course.next_id = course.next_id.max(record.id);
             }
             if course.follow(&record, false) {
                 self.deliver(header.number, &record, &payload, &mut course);
@@ -543,7 +546,7 @@ impl Course {
     /// message that was there before: a write that failed may have left a copy.
     fn follow(&mut self, record: &RecordHeader, gaps_are_lost: bool) -> bool {
         let expected = self.next_id;
-        if record.id > expected {
+        if record.id > expected && record.kind != Kind::Skip {
             match self.open.take() {
                 Some(damage) => self.report.damage[damage].messages = expected..record.id,
                 None if gaps_are_lost || self.report.records > 0 => {
@@ -569,6 +572,24 @@ impl Damage {
             saved: None,
         }
     }
+}
+
+/// Says before each jump of the numbers that what is missing was never confirmed.
+fn with_skips(records: &[u8], mut next_id: u64) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(records.len());
+    let mut at = 0;
+    while let Some(record) = RecordHeader::decode(&records[at..]) {
+        if record.id > next_id {
+            let mut skip = RecordHeader::new(Kind::Skip, BEGIN | END, 0, &[]);
+            skip.id = record.id;
+            bytes.extend_from_slice(&skip.encode());
+        }
+        next_id = next_id.max(record.id + u64::from(record.kind == Kind::Publish));
+        let end = at + record.size() as usize;
+        bytes.extend_from_slice(&records[at..end]);
+        at = end;
+    }
+    bytes
 }
 
 /// Where segments end, by what their successors and the checkpoint say.

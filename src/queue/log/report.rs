@@ -52,6 +52,8 @@ pub enum DamageKind {
     Header,
     /// A record that had been durable.
     Record,
+    /// The file is shorter than it was made.
+    Truncated,
     /// The end of the log, in a crash.
     Torn,
 }

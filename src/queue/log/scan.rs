@@ -12,6 +12,8 @@ pub(super) struct Scan<'a, F> {
     /// Where the next record should be.
     at: u64,
     end: u64,
+    /// Where there is nothing more to be read, if the file was cut.
+    readable: u64,
     window: Vec<u8>,
     window_at: u64,
 }
@@ -39,12 +41,14 @@ pub(super) enum Found<'a> {
 const WINDOW: u64 = 256 << 10;
 
 impl<'a, F: DiskFile> Scan<'a, F> {
-    pub(super) fn new(file: &'a F, salt: u64, from: u64, end: u64) -> Self {
+    /// The file has `size` bytes: no record is longer, whatever it says.
+    pub(super) fn new(file: &'a F, salt: u64, from: u64, end: u64, size: u64) -> Self {
         Self {
             file,
             salt,
             at: from.max(PAGE).next_multiple_of(8),
             end,
+            readable: end.min(size),
             window: Vec::new(),
             window_at: 0,
         }
@@ -58,7 +62,7 @@ impl<'a, F: DiskFile> Scan<'a, F> {
         let from = self.at;
         let mut offset = from;
         // Behind damage anything may pass for a header: there it needs its payload.
-        while offset + RECORD_HEADER as u64 <= self.end {
+        while offset + RECORD_HEADER as u64 <= self.readable {
             let Some(header) = self.header(offset)? else {
                 offset = self.skip_zeros(offset + 8)?;
                 continue;
@@ -96,13 +100,13 @@ impl<'a, F: DiskFile> Scan<'a, F> {
     fn header(&mut self, offset: u64) -> io::Result<Option<RecordHeader>> {
         self.load(offset, RECORD_HEADER)?;
         let bytes = self.bytes(offset, RECORD_HEADER);
-        Ok(RecordHeader::verify(bytes, self.salt, offset, self.end - offset))
+        Ok(RecordHeader::verify(bytes, self.salt, offset, self.readable - offset))
     }
 
     /// The first place from here on where something is not zero, in this window.
     fn skip_zeros(&mut self, offset: u64) -> io::Result<u64> {
-        if offset + 8 > self.end {
-            return Ok(self.end);
+        if offset + 8 > self.readable {
+            return Ok(self.readable);
         }
         self.load(offset, 8)?;
         let start = (offset - self.window_at) as usize;
@@ -116,8 +120,8 @@ impl<'a, F: DiskFile> Scan<'a, F> {
 
     fn is_zero(&mut self, from: u64) -> io::Result<bool> {
         let mut at = from;
-        while at < self.end {
-            let step = WINDOW.min(self.end - at);
+        while at < self.readable {
+            let step = WINDOW.min(self.readable - at);
             self.load(at, step as usize)?;
             if self.bytes(at, step as usize).iter().any(|byte| *byte != 0) {
                 return Ok(false);
@@ -133,8 +137,7 @@ impl<'a, F: DiskFile> Scan<'a, F> {
         if held.contains(&offset) && offset + len as u64 <= held.end {
             return Ok(());
         }
-        // Never beyond the end, which the file's own size bounds.
-        let ahead = WINDOW.min(self.end.saturating_sub(offset)) as usize;
+        let ahead = WINDOW.min(self.readable.saturating_sub(offset)) as usize;
         self.window.clear();
         self.window.resize(ahead.max(len), 0);
         self.window_at = offset;

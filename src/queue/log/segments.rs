@@ -203,7 +203,7 @@ impl<F: DiskFile> Segments<F> {
             by_message.remove(&segment.index.first);
         }
         let mut index = Index::new();
-        let mut scan = Scan::new(&*segment.file, segment.header.salt, PAGE, end);
+        let mut scan = Scan::new(&*segment.file, segment.header.salt, PAGE, end, end);
         while let Ok(Some(found)) = scan.next() {
             if let Found::Record { offset, header, .. } = found
                 && header.kind == Kind::Publish
@@ -304,7 +304,7 @@ impl<F: DiskFile> Segments<F> {
         end: u64,
     ) -> Result<(), ReadError> {
         let mut index = Index::new();
-        let mut scan = Scan::new(file, header.salt, PAGE, end);
+        let mut scan = Scan::new(file, header.salt, PAGE, end, end);
         while let Some(found) = scan.next().map_err(ReadError::Io)? {
             if let Found::Record { offset, header, .. } = found
                 && header.kind == Kind::Publish
@@ -463,7 +463,7 @@ impl ReadAhead {
 
 /// Looks for a message behind damage.
 fn search<F: DiskFile>(place: &InFile<F>, id: u64) -> Result<Stored, ReadError> {
-    let mut scan = Scan::new(&*place.file, place.salt, place.start, place.end);
+    let mut scan = Scan::new(&*place.file, place.salt, place.start, place.end, place.end);
     while let Some(found) = scan.next().map_err(ReadError::Io)? {
         if let Found::Record {
             header, payload, ..

@@ -133,6 +133,7 @@ struct Life {
     /// What survives a kill, and what survives a power cut.
     written: State,
     durable: State,
+    syncs_fail: bool,
     crashes: u64,
     confirmed: u64,
 }
@@ -155,6 +156,7 @@ impl Life {
             batches: Vec::new(),
             written: State::default(),
             durable: State::default(),
+            syncs_fail: false,
             crashes: 0,
             confirmed: 0,
         }
@@ -166,7 +168,8 @@ impl Life {
             // Half of them die while they are being opened or soon after.
             let ahead = if self.rng.below(2) == 0 { ahead } else { 6 * ahead };
             self.disk.crash_at(self.disk.operations() + ahead);
-            if self.rng.below(8) == 0 {
+            self.syncs_fail = self.rng.below(8) == 0;
+            if self.syncs_fail {
                 self.disk.fail_syncs(1 + self.rng.below(2) as u32);
             }
             if let Some(opened) = self.open() {
@@ -190,6 +193,7 @@ impl Life {
         let wall = Wall::new(self.clock.clock());
         self.clock.advance(Duration::from_millis(self.rng.below(30)));
         let opened = Log::open(self.disk.clone(), &self.options, wall, &mut state);
+        if std::env::var_os("TENFOLD_SEED").is_some() { eprintln!("open at {}: {:?} {:?}", self.disk.operations(), opened.as_ref().map(|o| o.1.clone()).map_err(|e| format!("{e:?}")), self.disk.list()); }
         let (log, report, _) = match opened {
             Ok(opened) => opened,
             Err(OpenError::Io(_)) => return None,
@@ -218,10 +222,10 @@ impl Life {
         for (id, payload) in &state.messages {
             assert!(self.given[id].contains(payload), "message {id} was never there");
         }
-        for (id, payload) in &self.durable.messages {
+        for (id, payload) in &self.written.messages {
             assert_eq!(state.messages.get(id), Some(payload), "message {id} is lost");
         }
-        assert!(state.done.is_superset(&self.durable.done), "an ack is lost");
+        assert!(state.done.is_superset(&self.written.done), "an ack is lost");
         for batch in &self.batches {
             let is_there = |(id, payload): &(u64, Vec<u8>)| state.messages.get(id) == Some(payload);
             let there = batch.iter().filter(|message| is_there(message)).count();
@@ -325,12 +329,16 @@ impl Life {
 
     fn crash(&mut self) {
         self.crashes += 1;
-        if self.rng.below(3) == 0 {
+        let is_kill = self.rng.below(3) == 0;
+        if is_kill {
             self.disk.kill();
-            // What was written has to be there, and is from now on promised.
-            self.durable = self.written.clone();
         } else {
             self.disk.power_cut();
+        }
+        // A process that dies between a failed sync, which the kernel forgets about, and
+        // writing everything elsewhere takes what was only written with it.
+        if !is_kill || self.syncs_fail {
+            self.written = self.durable.clone();
         }
     }
 }
@@ -370,7 +378,7 @@ fn three_segments() -> (SimDisk, State) {
         ..options()
     };
     let (log, ..) = open_with(&disk, &small).unwrap();
-    for n in 0..60_u64 {
+    for n in 0..45_u64 {
         publish(&log, &[n as u8; 400]);
     }
     log.close().unwrap();
@@ -611,13 +619,13 @@ fn random_bytes_in_a_segment_neither_panic_nor_hang() {
     for _ in 0..60 {
         let disk = disk.copy(1);
         let mut bytes = disk.contents(name).unwrap();
-        let from = 4096 + rng.below(11 << 10) as usize;
+        let from = 4096 + rng.below(7 << 10) as usize;
         for byte in &mut bytes[from..from + 300] {
             *byte = rng.next_u64() as u8;
         }
         disk.set_contents(name, &bytes);
         let (_, state, report) = open(&disk);
-        assert!(state.messages.len() >= 57 && !report.is_clean(), "{report}");
+        assert!(state.messages.len() >= 43 && !report.is_clean(), "{report}");
     }
 }
 

@@ -509,7 +509,12 @@ impl<F: DiskFile> Spare<F> {
 
 /// What publishers leave free of a segment while there is no next one: room for acks.
 fn reserve(size: u64) -> u64 {
-    (size / 4).min(4 << 20)
+    ((size - 2 * PAGE) / 4).min(4 << 20)
+}
+
+/// The largest batch that fits into a segment of this size beside that.
+pub(super) fn largest_batch(size: u64) -> u64 {
+    size - 2 * PAGE - reserve(size) - 4 * FRONT as u64
 }
 
 fn sync_record(point: SyncPoint, id: u64) -> [u8; FRONT] {
