@@ -22,6 +22,9 @@ use crate::task::{Executor, Task};
 pub(super) trait Sink: Send + Sync + 'static {
     /// Writes a group, and syncs if it is asked to or has reason of its own.
     fn write(&self, group: Group) -> Result<Written, Failed>;
+
+    /// Is told, under no lock, that the marks have moved.
+    fn done(&self) {}
 }
 
 /// What one leader takes with it.
@@ -266,6 +269,7 @@ impl<S: Sink> Line<S> {
         let woken = state.through();
         drop(state);
         woken.into_iter().for_each(Waker::wake);
+        self.sink.done();
     }
 }
 

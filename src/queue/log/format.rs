@@ -35,7 +35,9 @@ pub(crate) struct SegmentHeader {
 pub(crate) enum BadHeader {
     Damaged,
     /// It is whole, and says that older programs must leave it alone.
-    Unknown { features: u32 },
+    Unknown {
+        features: u32,
+    },
 }
 
 impl SegmentHeader {
@@ -89,7 +91,11 @@ impl SegmentHeader {
             && header.base < 1 << 62
             && header.first_id < 1 << 62
             && header.previous_end <= header.base;
-        if sane { Ok(header) } else { Err(BadHeader::Damaged) }
+        if sane {
+            Ok(header)
+        } else {
+            Err(BadHeader::Damaged)
+        }
     }
 
     /// Where records must end: the last page is the header's copy.
@@ -106,7 +112,7 @@ pub(crate) enum Kind {
     Publish = 1,
     /// Messages that are done in a group.
     Ack = 2,
-    /// A message that was given back, with its attempts and when it is due.
+    /// A message that was given back or handed out, with its attempts and when it is due.
     Nack = 3,
     /// A message that nobody shall get any more, with a reason.
     Dead = 4,
@@ -116,11 +122,9 @@ pub(crate) enum Kind {
     Sync = 6,
     /// Dead messages that shall be delivered again.
     Redrive = 7,
-    /// Says that messages were handed out, and how often.
-    Deliver = 8,
     /// Says that numbers before this record's, if they are missing, were never
     /// confirmed to anybody.
-    Skip = 9,
+    Skip = 8,
 }
 
 impl Kind {
@@ -133,8 +137,7 @@ impl Kind {
             5 => Self::Group,
             6 => Self::Sync,
             7 => Self::Redrive,
-            8 => Self::Deliver,
-            9 => Self::Skip,
+            8 => Self::Skip,
             _ => return None,
         })
     }
@@ -201,9 +204,8 @@ impl RecordHeader {
     pub(crate) fn verify(bytes: &[u8], salt: u64, offset: u64, room: u64) -> Option<Self> {
         let header = Self::decode(bytes)?;
         // First what is cheap, so that a search through garbage is quick.
-        let sane = header.size() <= room
-            && u32::from(header.ext) <= header.len
-            && header.id < 1 << 62;
+        let sane =
+            header.size() <= room && u32::from(header.ext) <= header.len && header.id < 1 << 62;
         (sane && u32_at(bytes, 0) == checksum(bytes, salt, offset)).then_some(header)
     }
 

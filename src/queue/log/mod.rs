@@ -26,6 +26,7 @@ pub(crate) use segments::{Extent, ReadAhead, ReadError, Stored};
 pub(crate) use wall::{Wall, millis};
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ use self::format::{BEGIN, END, Kind, PAGE, RecordHeader, record_size};
 use self::recover::Opening;
 use self::segments::Segments;
 use self::writer::{FRONT, Limits, Writer, segment_name};
+use super::bell::Bell;
 use super::error::OpenError;
 use super::storage::{Disk, LockError};
 use crate::rng::Rng;
@@ -60,14 +62,13 @@ pub(crate) struct Options {
 pub(crate) trait Replay {
     /// The state of a checkpoint, before all else.
     fn restore(&mut self, body: &[u8]);
-    /// There is a segment with this number, and what follows is in it.
-    fn segment(&mut self, number: u64);
+    /// There are no messages with these numbers.
+    fn missing(&mut self, messages: Range<u64>);
     fn record(&mut self, record: &Replayed<'_>);
 }
 
 /// A record as it was found.
 pub(crate) struct Replayed<'a> {
-    pub(crate) segment: u64,
     pub(crate) header: RecordHeader,
     pub(crate) payload: &'a [u8],
     /// When it was written, as far as is known.
@@ -75,6 +76,7 @@ pub(crate) struct Replayed<'a> {
 }
 
 /// A record to be written, with its payload's checksum.
+#[derive(Clone)]
 pub(crate) struct Record<'a> {
     kind: Kind,
     priority: u8,
@@ -94,7 +96,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         record_size(self.ext.len() + self.payload.len())
     }
 
@@ -120,21 +122,26 @@ pub(crate) enum AppendError {
     /// There is no room, and none can be made.
     Full,
     /// No segment may be so large.
-    TooLarge { size: u64, most: u64 },
+    TooLarge {
+        size: u64,
+        most: u64,
+    },
     Failed(Failed),
 }
 
 pub(crate) struct Log<D: Disk> {
     line: Arc<Line<End<D>>>,
     segments: Arc<Segments<D::File>>,
-    largest_batch: u64,
+    disk: Arc<D>,
+    pub(crate) largest_batch: u64,
     _lock: D::Lock,
 }
 
 /// What the leader writes with.
 struct End<D: Disk> {
-    /// Held by the leader, and for checkpoints.
-    writer: Mutex<Tip<D>>,
+    /// Held by the leader, and for a moment by checkpoints.
+    tip: Mutex<Tip<D>>,
+    bell: Arc<Bell>,
 }
 
 struct Tip<D: Disk> {
@@ -145,7 +152,11 @@ struct Tip<D: Disk> {
 
 impl<D: Disk> Sink for End<D> {
     fn write(&self, group: Group) -> Result<Written, Failed> {
-        self.writer.lock().writer.write(group)
+        self.tip.lock().writer.write(group)
+    }
+
+    fn done(&self) {
+        self.bell.ring();
     }
 }
 
@@ -156,17 +167,22 @@ impl<D: Disk> Log<D> {
         disk: D,
         options: &Options,
         wall: Wall,
+        bell: Arc<Bell>,
         replay: &mut dyn Replay,
     ) -> Result<(Self, Recovery, Wall), OpenError> {
+        let disk = Arc::new(disk);
         let lock = disk.lock(LOCK).map_err(|error| match error {
             LockError::Held { pid } => OpenError::Locked { pid },
             LockError::Io(error) => OpenError::Io(error),
         })?;
         let segments = Arc::new(Segments::new(options.tail));
         let opening = Opening {
-            disk,
+            disk: Arc::clone(&disk),
             limits: Limits {
-                smallest: options.smallest_segment.max(4 * PAGE).next_multiple_of(PAGE),
+                smallest: options
+                    .smallest_segment
+                    .max(4 * PAGE)
+                    .next_multiple_of(PAGE),
                 largest: options.largest_segment.max(4 * PAGE).next_multiple_of(PAGE),
                 interval: options.interval,
                 undurable: options.undurable,
@@ -185,11 +201,13 @@ impl<D: Disk> Log<D> {
             checkpoints: opened.checkpoints,
         };
         let end = End {
-            writer: Mutex::new(tip),
+            tip: Mutex::new(tip),
+            bell,
         };
         let log = Self {
             line: Arc::new(Line::new(end, opened.next_id, room)),
             segments,
+            disk,
             largest_batch: writer::largest_batch(largest),
             _lock: lock,
         };
@@ -197,13 +215,29 @@ impl<D: Disk> Log<D> {
     }
 
     /// Stages a batch, which is replayed whole or not at all. The ticket to wait
-    /// with, and the number of its first message.
+    /// with, and the number of its first message. Makes room, if it has to.
     pub(crate) fn append(
         &self,
         batch: &[Record<'_>],
         needs_room: bool,
         sync: bool,
     ) -> Result<(Ticket, u64), AppendError> {
+        for _ in 0..ATTEMPTS {
+            match self.stage(batch, needs_room, sync)? {
+                Some(staged) => return Ok(staged),
+                None => self.make_room(batch, needs_room)?,
+            }
+        }
+        Err(AppendError::Full)
+    }
+
+    /// The same without waiting for anything: `None` if there is no room now.
+    pub(crate) fn stage(
+        &self,
+        batch: &[Record<'_>],
+        needs_room: bool,
+        sync: bool,
+    ) -> Result<Option<(Ticket, u64)>, AppendError> {
         let size = batch.iter().map(Record::size).sum::<u64>();
         if size > self.largest_batch {
             return Err(AppendError::TooLarge {
@@ -211,32 +245,40 @@ impl<D: Disk> Log<D> {
                 most: self.largest_batch,
             });
         }
-        for _ in 0..ATTEMPTS {
-            let staged = self.line.stage(size + FRONT as u64, needs_room, sync, |first, bytes| {
-                if bytes.is_empty() {
-                    bytes.resize(FRONT, 0);
-                }
-                let mut id = first;
-                for (place, record) in batch.iter().enumerate() {
-                    let mut flags = if place == 0 { BEGIN } else { 0 };
-                    if place + 1 == batch.len() {
-                        flags |= END;
-                    }
-                    record.write(id, flags, bytes);
-                    id += u64::from(record.kind == Kind::Publish);
-                }
-                id - first
-            });
-            match staged {
-                Ok(staged) => return Ok(staged),
-                Err(Refused::Failed(failed)) => return Err(AppendError::Failed(failed)),
-                Err(Refused::NoRoom) => {
-                    let asked = self.line.ask_for_room(size + 2 * FRONT as u64, !needs_room);
-                    self.wait(asked, Mark::Written).map_err(AppendError::Failed)?;
-                }
+        let place = |first, bytes: &mut Vec<u8>| {
+            if bytes.is_empty() {
+                bytes.resize(FRONT, 0);
             }
+            let mut id = first;
+            for (place, record) in batch.iter().enumerate() {
+                let mut flags = if place == 0 { BEGIN } else { 0 };
+                if place + 1 == batch.len() {
+                    flags |= END;
+                }
+                record.write(id, flags, bytes);
+                id += u64::from(record.kind == Kind::Publish);
+            }
+            id - first
+        };
+        match self
+            .line
+            .stage(size + FRONT as u64, needs_room, sync, place)
+        {
+            Ok(staged) => Ok(Some(staged)),
+            Err(Refused::NoRoom) => Ok(None),
+            Err(Refused::Failed(failed)) => Err(AppendError::Failed(failed)),
         }
-        Err(AppendError::Full)
+    }
+
+    /// Has the leader look for room for this batch.
+    pub(crate) fn make_room(
+        &self,
+        batch: &[Record<'_>],
+        needs_room: bool,
+    ) -> Result<(), AppendError> {
+        let size = batch.iter().map(Record::size).sum::<u64>() + 2 * FRONT as u64;
+        let asked = self.line.ask_for_room(size, !needs_room);
+        self.wait(asked, Mark::Written).map_err(AppendError::Failed)
     }
 
     /// Blocks until a batch is this far.
@@ -291,62 +333,64 @@ impl<D: Disk> Log<D> {
 
     /// How often the log went on in another file, since one failed.
     pub(crate) fn failovers(&self) -> u64 {
-        self.line.sink.writer.lock().writer.failovers
+        self.line.sink.tip.lock().writer.failovers
     }
 
-    /// How far the log goes.
-    pub(crate) fn place(&self) -> u64 {
-        let tip = self.line.sink.writer.lock();
-        tip.writer.current.header.base + tip.writer.current.at
-    }
-
-    /// Writes a checkpoint. `body` is called once all before its place is durable; what
-    /// it answers may know of more, as long as replaying that again changes nothing.
-    pub(crate) fn checkpoint(&self, body: impl FnOnce() -> Vec<u8>) -> io::Result<()> {
-        self.wait(self.last(), Mark::Durable).map_err(|f| copy(&f.0))?;
-        let mut tip = self.line.sink.writer.lock();
-        let Tip {
-            writer,
-            checkpoints,
-        } = &mut *tip;
-        if let Some(failed) = &writer.failed {
-            return Err(copy(&failed.0));
-        }
-        if let Err(error) = writer.sync() {
-            writer.failed = Some(Failed(Arc::new(copy(&error))));
-            return Err(error);
-        }
-        let place = writer.current.header.base + writer.current.at;
-        if checkpoints.last() == Some(&place) {
-            return Ok(());
-        }
-        let segments = self.segments.list();
-        let known = segments.iter().map(|extent| extent.next).max();
-        let checkpoint = Checkpoint {
-            uuid: writer.uuid,
-            place,
-            next_id: known.unwrap_or(1).max(writer.current.header.first_id).max(1),
-            time: writer.current.time,
-            segments,
-            body: body(),
-        };
-        let stored = match checkpoint.store(&writer.disk) {
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                // What was kept for later makes room.
-                if let Some((name, _)) = writer.pool.pop() {
-                    writer.disk.remove(&name)?;
-                    checkpoint.store(&writer.disk)
-                } else {
-                    Err(error)
-                }
+    /// Writes a checkpoint. `body` is called once all before its place is durable, with
+    /// the number of the first message that it must know nothing of; of others it may
+    /// know more than happened before, as long as replaying that changes nothing.
+    ///
+    /// One at a time.
+    pub(crate) fn checkpoint(&self, body: impl FnOnce(u64) -> Vec<u8>) -> io::Result<()> {
+        self.wait(self.last(), Mark::Durable)
+            .map_err(|f| copy(&f.0))?;
+        let mut checkpoint = {
+            let mut tip = self.line.sink.tip.lock();
+            if let Some(failed) = &tip.writer.failed {
+                return Err(copy(&failed.0));
             }
-            stored => stored,
+            if let Err(error) = tip.writer.sync() {
+                tip.writer.failed = Some(Failed(Arc::new(copy(&error))));
+                return Err(error);
+            }
+            let current = &tip.writer.current;
+            let place = current.header.base + current.at;
+            if tip.checkpoints.last() == Some(&place) {
+                return Ok(());
+            }
+            let segments = self.segments.list();
+            let known = segments.iter().map(|extent| extent.next).max();
+            Checkpoint {
+                uuid: tip.writer.uuid,
+                place,
+                next_id: known.unwrap_or(1).max(current.header.first_id).max(1),
+                time: current.time,
+                segments,
+                body: Vec::new(),
+            }
         };
+        checkpoint.body = body(checkpoint.next_id);
+        let mut stored = checkpoint.store(&*self.disk);
+        if stored
+            .as_ref()
+            .is_err_and(|error| error.kind() == io::ErrorKind::StorageFull)
+        {
+            // What was kept for later makes room.
+            let pooled = self.line.sink.tip.lock().writer.pool.pop();
+            if let Some((name, _)) = pooled {
+                self.disk.remove(&name)?;
+                stored = checkpoint.store(&*self.disk);
+            }
+        }
         stored?;
-        checkpoints.push(place);
-        while checkpoints.len() > KEPT {
-            let old = checkpoints.remove(0);
-            let _ = writer.disk.remove(&format!("{old:016x}.checkpoint"));
+        let old = {
+            let mut tip = self.line.sink.tip.lock();
+            tip.checkpoints.push(checkpoint.place);
+            let old = tip.checkpoints.len().saturating_sub(KEPT);
+            tip.checkpoints.drain(..old).collect::<Vec<_>>()
+        };
+        for old in old {
+            let _ = self.disk.remove(&format!("{old:016x}.checkpoint"));
         }
         Ok(())
     }
@@ -354,7 +398,7 @@ impl<D: Disk> Log<D> {
     /// Gives a segment's file up, if nothing in it is needed any more: its messages are
     /// done, says the caller, and its other records are in both checkpoints.
     pub(crate) fn release(&self, number: u64) -> bool {
-        let mut tip = self.line.sink.writer.lock();
+        let mut tip = self.line.sink.tip.lock();
         let Tip {
             writer,
             checkpoints,
@@ -385,8 +429,10 @@ impl<D: Disk> Log<D> {
     pub(crate) fn close(&self) -> Result<(), Failed> {
         self.wait(self.last(), Mark::Durable)?;
         let next_id = self.next_id();
-        let mut tip = self.line.sink.writer.lock();
-        tip.writer.close(next_id).map_err(|error| Failed(Arc::new(error)))
+        let mut tip = self.line.sink.tip.lock();
+        tip.writer
+            .close(next_id)
+            .map_err(|error| Failed(Arc::new(error)))
     }
 }
 

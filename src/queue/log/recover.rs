@@ -30,7 +30,7 @@ use crate::rng::Rng;
 
 /// Reads a directory and begins a new segment in it.
 pub(super) struct Opening<'a, D: Disk> {
-    pub(super) disk: D,
+    pub(super) disk: Arc<D>,
     pub(super) limits: Limits,
     pub(super) wall: Wall,
     pub(super) rng: Rng,
@@ -60,6 +60,7 @@ struct Course {
     next_id: u64,
     time: u64,
     report: Recovery,
+    has_begun: bool,
     /// Damage behind which no record was read yet.
     open: Option<usize>,
 }
@@ -76,6 +77,7 @@ impl<D: Disk> Opening<'_, D> {
             next_id: 1,
             time: 0,
             report: Recovery::default(),
+            has_begun: false,
             open: None,
         };
         let known = self.read_headers(&names, &mut course)?;
@@ -100,7 +102,9 @@ impl<D: Disk> Opening<'_, D> {
         for (number, segment) in &known {
             let end = if Some(*number) == last {
                 // A checkpoint is made of what is durable.
-                let covered = from.saturating_sub(segment.header.base).min(segment.header.limit());
+                let covered = from
+                    .saturating_sub(segment.header.base)
+                    .min(segment.header.limit());
                 end_of_last = self.vouched(segment)?.max(covered);
                 end_of_last
             } else {
@@ -191,7 +195,7 @@ impl<D: Disk> Opening<'_, D> {
                 continue;
             };
             total += 1;
-            let Some(checkpoint) = Checkpoint::load(&self.disk, name)? else {
+            let Some(checkpoint) = Checkpoint::load(&*self.disk, name)? else {
                 continue;
             };
             // It must speak of this log, and not of more than there is.
@@ -214,7 +218,13 @@ impl<D: Disk> Opening<'_, D> {
     fn vouched(&self, segment: &Known<D::File>) -> Result<u64, OpenError> {
         let header = &segment.header;
         let mut durable = header.base + PAGE;
-        let mut scan = Scan::new(&*segment.file, header.salt, PAGE, header.limit(), segment.size);
+        let mut scan = Scan::new(
+            &*segment.file,
+            header.salt,
+            PAGE,
+            header.limit(),
+            segment.size,
+        );
         while let Some(found) = scan.next()? {
             if let Found::Record {
                 offset,
@@ -245,7 +255,9 @@ impl<D: Disk> Opening<'_, D> {
         let header = &segment.header;
         let covered = header.base + end <= from;
         let extents = checkpoint.iter().flat_map(|c| &c.segments);
-        let extent = extents.clone().find(|extent| extent.number == header.number);
+        let extent = extents
+            .clone()
+            .find(|extent| extent.number == header.number);
         if covered && let Some(extent) = extent {
             self.segments.add(Segment {
                 file: Arc::clone(&segment.file),
@@ -253,14 +265,13 @@ impl<D: Disk> Opening<'_, D> {
                 end,
                 index: Index::unread(extent.first, extent.next),
             });
-            self.replay.segment(header.number);
             return Ok(());
         }
         // Messages of segments that were given up are done.
-        if checkpoint.is_none() && course.report.records == 0 {
+        if checkpoint.is_none() && !course.has_begun {
+            course.has_begun = true;
             course.next_id = course.next_id.max(header.first_id);
         }
-        self.replay.segment(header.number);
         let mut index = Index::new();
         let mut scan = Scan::new(&*segment.file, header.salt, PAGE, end, segment.size);
         let mut damage = Vec::new();
@@ -275,19 +286,27 @@ impl<D: Disk> Opening<'_, D> {
                     if record.kind == Kind::Publish {
                         index.note(record.id, offset);
                     }
-                    if header.base + offset >= from && course.follow(&record, checkpoint.is_some()) {
-                        self.deliver(header.number, &record, payload, course);
+                    if header.base + offset >= from
+                        && course.follow(&record, checkpoint.is_some(), self.replay)
+                    {
+                        self.deliver(&record, payload, course);
                     }
                 }
                 Found::Hole { from: start, to } if header.base + to > from => {
                     course.open = Some(course.report.damage.len());
                     damage.push((start, to));
-                    course.report.damage.push(Damage::record(header.number, start..to));
+                    course
+                        .report
+                        .damage
+                        .push(Damage::record(header.number, start..to));
                 }
                 Found::Tail { from: start, .. } if header.base + end > from => {
                     course.open = Some(course.report.damage.len());
                     damage.push((start, end));
-                    course.report.damage.push(Damage::record(header.number, start..end));
+                    course
+                        .report
+                        .damage
+                        .push(Damage::record(header.number, start..end));
                 }
                 Found::Hole { .. } | Found::Tail { .. } => {}
             }
@@ -314,7 +333,13 @@ impl<D: Disk> Opening<'_, D> {
         carried: &mut Vec<u8>,
         course: &mut Course,
     ) -> Result<(), OpenError> {
-        let mut scan = Scan::new(&*segment.file, segment.header.salt, from, segment.size, segment.size);
+        let mut scan = Scan::new(
+            &*segment.file,
+            segment.header.salt,
+            from,
+            segment.size,
+            segment.size,
+        );
         // Where the batch under way begins, if its beginning was there.
         let mut batch: Option<usize> = None;
         let mut dropped = 0;
@@ -383,8 +408,7 @@ impl<D: Disk> Opening<'_, D> {
         Ok(())
     }
 
-    fn deliver(&mut self, segment: u64, record: &RecordHeader, payload: &[u8], course: &mut Course) {
-        course.report.records += 1;
+    fn deliver(&mut self, record: &RecordHeader, payload: &[u8], course: &mut Course) {
         if record.kind == Kind::Sync
             && let Some(point) = SyncPoint::decode(payload)
         {
@@ -393,8 +417,8 @@ impl<D: Disk> Opening<'_, D> {
         if matches!(record.kind, Kind::Sync | Kind::Skip) {
             return;
         }
+        course.report.records += 1;
         self.replay.record(&Replayed {
-            segment,
             header: *record,
             payload,
             time: course.time,
@@ -448,7 +472,6 @@ impl<D: Disk> Opening<'_, D> {
         let size = size.max(self.limits.smallest).max(least);
         let (header, chunk, file) = self.install(&mut seed, uuid, &mut number, [size, least])?;
 
-        self.replay.segment(header.number);
         let at = chunk.offset + chunk.bytes.len() as u64;
         let mut place = 0;
         while let Some(record) = RecordHeader::decode(&chunk.bytes[place..]) {
@@ -457,8 +480,8 @@ impl<D: Disk> Opening<'_, D> {
             if !matches!(record.kind, Kind::Sync | Kind::Skip) {
                 course.report.carried += 1;
             }
-            if course.follow(&record, false) {
-                self.deliver(header.number, &record, &payload, &mut course);
+            if course.follow(&record, false, self.replay) {
+                self.deliver(&record, &payload, &mut course);
             }
             place += record.size() as usize;
         }
@@ -522,7 +545,7 @@ impl<D: Disk> Opening<'_, D> {
             let salt = self.rng.next_u64();
             let filled = spare.fill(size);
             let made =
-                filled.and_then(|()| seed.install(&self.disk, &spare, uuid, *number, salt, time));
+                filled.and_then(|()| seed.install(&*self.disk, &spare, uuid, *number, salt, time));
             *number += 1;
             match made {
                 Ok((header, chunk)) => return Ok((header, chunk, spare.file)),
@@ -544,12 +567,23 @@ impl<D: Disk> Opening<'_, D> {
 impl Course {
     /// Goes on to a record, and finds out what is missing before it. False if it is a
     /// message that was there before: a write that failed may have left a copy.
-    fn follow(&mut self, record: &RecordHeader, gaps_are_lost: bool) -> bool {
+    fn follow(
+        &mut self,
+        record: &RecordHeader,
+        gaps_are_lost: bool,
+        replay: &mut dyn Replay,
+    ) -> bool {
         let expected = self.next_id;
+        if record.id.saturating_sub(expected) > JUMP {
+            return false;
+        }
+        if record.id > expected {
+            replay.missing(expected..record.id);
+        }
         if record.id > expected && record.kind != Kind::Skip {
             match self.open.take() {
                 Some(damage) => self.report.damage[damage].messages = expected..record.id,
-                None if gaps_are_lost || self.report.records > 0 => {
+                None if gaps_are_lost || self.has_begun => {
                     self.report.gaps.push(expected..record.id);
                 }
                 None => {}
@@ -602,7 +636,10 @@ fn ends<F>(known: &BTreeMap<u64, Known<F>>, checkpoint: Option<&Checkpoint>) -> 
             if Some(extent.number) != last
                 && let Some(segment) = known.get(&extent.number)
             {
-                ends.insert(extent.number, extent.end.saturating_sub(segment.header.base));
+                ends.insert(
+                    extent.number,
+                    extent.end.saturating_sub(segment.header.base),
+                );
             }
         }
     }
@@ -618,6 +655,8 @@ fn ends<F>(known: &BTreeMap<u64, Known<F>>, checkpoint: Option<&Checkpoint>) -> 
     ends
 }
 
+/// More messages than may be missing in one place: it is the number that is wrong.
+const JUMP: u64 = 1 << 26;
 /// The most of a hole that is copied.
 const QUARANTINE: u64 = 1 << 20;
 

@@ -100,7 +100,12 @@ impl<'a, F: DiskFile> Scan<'a, F> {
     fn header(&mut self, offset: u64) -> io::Result<Option<RecordHeader>> {
         self.load(offset, RECORD_HEADER)?;
         let bytes = self.bytes(offset, RECORD_HEADER);
-        Ok(RecordHeader::verify(bytes, self.salt, offset, self.readable - offset))
+        Ok(RecordHeader::verify(
+            bytes,
+            self.salt,
+            offset,
+            self.readable - offset,
+        ))
     }
 
     /// The first place from here on where something is not zero, in this window.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::format::{BadHeader, Kind, PAGE, RECORD_HEADER, RecordHeader, SegmentHeader, is_payload_of};
+use super::format::{
+    BadHeader, Kind, PAGE, RECORD_HEADER, RecordHeader, SegmentHeader, is_payload_of,
+};
 use super::scan::{Found, Scan};
 use crate::queue::storage::DiskFile;
 use crate::sync::Mutex;
@@ -271,7 +273,11 @@ impl<F: DiskFile> Segments<F> {
 
     fn find(&self, id: u64, ahead: &ReadAhead) -> Result<Place<F>, ReadError> {
         let table = self.table.lock();
-        let (_, number) = table.by_message.range(..=id).next_back().ok_or(ReadError::Lost)?;
+        let (_, number) = table
+            .by_message
+            .range(..=id)
+            .next_back()
+            .ok_or(ReadError::Lost)?;
         let segment = &table.segments[number];
         if id >= segment.index.next {
             return Err(ReadError::Lost);
@@ -412,7 +418,8 @@ impl ReadAhead {
         while at + RECORD_HEADER as u64 <= place.end {
             let bytes = self.bytes(place, at, RECORD_HEADER)?;
             let room = place.end - at;
-            let header = RecordHeader::verify(bytes, place.salt, at, room).ok_or(ReadError::Lost)?;
+            let header =
+                RecordHeader::verify(bytes, place.salt, at, room).ok_or(ReadError::Lost)?;
             let next = at + header.size();
             if header.kind == Kind::Publish && header.id >= id {
                 if header.id > id {
@@ -433,7 +440,12 @@ impl ReadAhead {
         Err(ReadError::Lost)
     }
 
-    fn bytes<F: DiskFile>(&mut self, place: &InFile<F>, at: u64, len: usize) -> Result<&[u8], ReadError> {
+    fn bytes<F: DiskFile>(
+        &mut self,
+        place: &InFile<F>,
+        at: u64,
+        len: usize,
+    ) -> Result<&[u8], ReadError> {
         let held = self.segment == place.number
             && self.at <= at
             && at + len as u64 <= self.at + self.window.len() as u64;

@@ -20,7 +20,9 @@ impl Wall {
             0
         } else {
             let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-            since.map_or(0, millis).saturating_sub(clock.now().as_nanos() / 1_000_000)
+            since
+                .map_or(0, millis)
+                .saturating_sub(clock.now().as_nanos() / 1_000_000)
         };
         Self { clock, origin }
     }

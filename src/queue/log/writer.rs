@@ -8,7 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::commit::{Failed, Group, Wanted, Written};
-use super::format::{BEGIN, END, Kind, PAGE, RECORD_HEADER, RecordHeader, SegmentHeader, SyncPoint, record_size, seal};
+use super::format::{
+    BEGIN, END, Kind, PAGE, RECORD_HEADER, RecordHeader, SegmentHeader, SyncPoint, record_size,
+    seal,
+};
 use super::segments::{Chunk, Index, Segment, Segments, records};
 use super::wall::Wall;
 use crate::queue::storage::{Disk, DiskFile};
@@ -28,7 +31,7 @@ pub(super) struct Limits {
 }
 
 pub(super) struct Writer<D: Disk> {
-    pub(super) disk: D,
+    pub(super) disk: Arc<D>,
     pub(super) limits: Limits,
     pub(super) uuid: u128,
     pub(super) rng: Rng,
@@ -79,10 +82,6 @@ const POOL: usize = 4;
 const TICK: u64 = 10;
 
 impl<F> Current<F> {
-    fn end(&self) -> u64 {
-        self.header.base + self.at
-    }
-
     fn left(&self) -> u64 {
         self.header.limit() - self.at
     }
@@ -196,8 +195,21 @@ impl<D: Disk> Writer<D> {
     /// Writes a sync point of its own and makes it last: all before it is vouched for.
     pub(super) fn close(&mut self, next_id: u64) -> io::Result<()> {
         self.sync()?;
-        let mut bytes = sync_record(SyncPoint { durable: 0, time: 0 }, next_id).to_vec();
-        bytes.extend_from_slice(&sync_record(SyncPoint { durable: 0, time: 0 }, next_id));
+        let mut bytes = sync_record(
+            SyncPoint {
+                durable: 0,
+                time: 0,
+            },
+            next_id,
+        )
+        .to_vec();
+        bytes.extend_from_slice(&sync_record(
+            SyncPoint {
+                durable: 0,
+                time: 0,
+            },
+            next_id,
+        ));
         if self.begin_group(&mut bytes) == 0 {
             bytes.truncate(FRONT);
             self.append(bytes, 0)?;
@@ -293,7 +305,7 @@ impl<D: Disk> Writer<D> {
         self.next_number += 1;
         let salt = self.rng.next_u64();
         let time = self.wall.now();
-        let installed = seed.install(&self.disk, &spare, self.uuid, number, salt, time);
+        let installed = seed.install(&*self.disk, &spare, self.uuid, number, salt, time);
         match installed {
             Ok((header, chunk)) => {
                 let at = chunk.offset + chunk.bytes.len() as u64;
@@ -325,7 +337,9 @@ impl<D: Disk> Writer<D> {
         }
         if self.spare.is_none() {
             let size = (size * 2).min(self.limits.largest);
-            self.spare = self.take_pooled(size).or_else(|| self.create_spare(size).ok());
+            self.spare = self
+                .take_pooled(size)
+                .or_else(|| self.create_spare(size).ok());
         }
         if let Some(mut spare) = self.spare.take() {
             let step = (written * 4).max(64 << 10);
@@ -373,7 +387,11 @@ impl<D: Disk> Writer<D> {
     /// Sees to it that this many bytes can be staged, if that is possible.
     fn make_room(&mut self, wanted: Wanted) {
         let room = self.room();
-        let room = if wanted.hard { room.hard_room } else { room.room };
+        let room = if wanted.hard {
+            room.hard_room
+        } else {
+            room.room
+        };
         if room < wanted.bytes {
             let size = (self.current.header.size * 2).min(self.limits.largest);
             // More than that, so that acks have room when there is none left. Whether
@@ -385,7 +403,10 @@ impl<D: Disk> Writer<D> {
 
     pub(super) fn room(&self) -> Written {
         let (left, size) = (self.current.left(), self.current.header.size);
-        let spare = self.spare.as_ref().filter(|spare| spare.filled >= spare.size);
+        let spare = self
+            .spare
+            .as_ref()
+            .filter(|spare| spare.filled >= spare.size);
         let (room, hard_room) = match spare {
             None => (left.saturating_sub(reserve(size)), left),
             Some(spare) => {
@@ -418,7 +439,11 @@ impl<D: Disk> Writer<D> {
     }
 
     fn create_spare(&mut self, size: u64) -> io::Result<Spare<D::File>> {
-        let name = format!("{:012}-{:08x}.spare", self.next_number, self.rng.next_u64() as u32);
+        let name = format!(
+            "{:012}-{:08x}.spare",
+            self.next_number,
+            self.rng.next_u64() as u32
+        );
         let file = self.disk.create(&name)?;
         Ok(Spare {
             name,

@@ -87,9 +87,7 @@ impl Disk for RealDisk {
     fn lock(&self, name: &str) -> Result<File, LockError> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
-        let mut file = options
-            .open(self.path.join(name))
-            .map_err(LockError::Io)?;
+        let mut file = options.open(self.path.join(name)).map_err(LockError::Io)?;
         match file.try_lock() {
             Ok(()) => {
                 // The number is for a message: nothing depends on it.

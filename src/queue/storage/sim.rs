@@ -314,7 +314,11 @@ impl State {
     }
 
     /// For what is done whole or not at all.
-    fn whole(&mut self, process: u64, act: impl FnOnce(&mut Self) -> io::Result<()>) -> io::Result<()> {
+    fn whole(
+        &mut self,
+        process: u64,
+        act: impl FnOnce(&mut Self) -> io::Result<()>,
+    ) -> io::Result<()> {
         match self.begin(process)? {
             Turn::Go | Turn::Fail(Fault::Short) => act(self),
             Turn::Fail(fault) => Err(fault.error()),
