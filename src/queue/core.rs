@@ -122,7 +122,7 @@ impl<D: Disk> Core<D> {
             };
             (ticket, ids.map(fresh).collect())
         } else {
-            self.stage_noted(messages, records, sync, now)?
+            self.stage_noted(messages, &records, sync, now)?
         };
         let taken = published
             .iter()
@@ -139,7 +139,7 @@ impl<D: Disk> Core<D> {
     fn stage_noted(
         &self,
         messages: &[Message],
-        records: Vec<Record<'_>>,
+        records: &[Record<'_>],
         sync: bool,
         now: u64,
     ) -> Result<(Ticket, Vec<Published>), PublishError> {

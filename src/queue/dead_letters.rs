@@ -90,7 +90,7 @@ impl<D: Disk> DeadLetters<D> {
     /// # Errors
     /// [`SettleError`] if that may not last.
     pub fn redrive(&self, ids: impl IntoIterator<Item = u64>) -> Result<usize, SettleError> {
-        let redriven = self.change(ids, Kind::Redrive, |group, id| group.redrive(id));
+        let redriven = self.change(ids, Kind::Redrive, super::group::Group::redrive);
         self.core.bell.ring();
         redriven
     }

@@ -34,8 +34,9 @@ impl Dedup {
     }
 
     fn forget(&mut self, now: u64) {
-        let past = |entry: &&(u64, u64, Box<[u8]>)| entry.0.saturating_add(self.window) <= now;
-        while self.order.front().filter(past).is_some() {
+        while let Some((time, ..)) = self.order.front()
+            && time.saturating_add(self.window) <= now
+        {
             if let Some((_, _, key)) = self.order.pop_front() {
                 self.known.remove(&key);
             }

@@ -158,8 +158,8 @@ impl Group {
 
     /// Takes up to so many messages below `visible`, and lends them until then.
     pub(super) fn take(&mut self, most: usize, visible: u64, deadline: Instant) -> Vec<Taken> {
-        let mut taken = Vec::new();
-        while taken.len() < most
+        let mut lent = Vec::new();
+        while lent.len() < most
             && let Some((id, level)) = self.next(visible)
         {
             if self.ready[level].remove(id) {
@@ -180,13 +180,13 @@ impl Group {
             };
             self.leases.insert(id, lease);
             self.deadlines.insert((deadline, id));
-            taken.push(Taken {
+            lent.push(Taken {
                 id,
                 token,
                 attempts,
             });
         }
-        taken
+        lent
     }
 
     fn next(&mut self, visible: u64) -> Option<(u64, usize)> {

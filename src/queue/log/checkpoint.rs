@@ -38,9 +38,9 @@ impl Checkpoint {
                 extent.first,
                 extent.next,
             ];
-            words
-                .iter()
-                .for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
+            for word in words {
+                bytes.extend_from_slice(&word.to_le_bytes());
+            }
         }
         bytes.extend_from_slice(&self.body);
         let crc = crc32c(&bytes[FRAME..]);

@@ -69,7 +69,7 @@ impl<D: Disk> Opening<'_, D> {
     pub(super) fn run(mut self) -> Result<Opened<D>, OpenError> {
         let names = self.disk.list()?;
         for name in &names {
-            if name.ends_with(".spare") || checkpoint::is_temporary(name) {
+            if name.strip_suffix(".spare").is_some() || checkpoint::is_temporary(name) {
                 self.disk.remove(name)?;
             }
         }
@@ -105,7 +105,7 @@ impl<D: Disk> Opening<'_, D> {
                 let covered = from
                     .saturating_sub(segment.header.base)
                     .min(segment.header.limit());
-                end_of_last = self.vouched(segment)?.max(covered);
+                end_of_last = Self::vouched(segment)?.max(covered);
                 end_of_last
             } else {
                 ends.get(number).copied().unwrap_or(segment.header.limit())
@@ -115,7 +115,7 @@ impl<D: Disk> Opening<'_, D> {
                 self.read_tail(segment, end, &mut carried, &mut course)?;
             }
         }
-        self.begin(uuid, known, end_of_last, carried, checkpoints, course)
+        self.begin(uuid, &known, end_of_last, &carried, checkpoints, course)
     }
 
     fn read_headers(
@@ -215,7 +215,7 @@ impl<D: Disk> Opening<'_, D> {
     }
 
     /// Where the part of the last segment ends that is known to have been durable.
-    fn vouched(&self, segment: &Known<D::File>) -> Result<u64, OpenError> {
+    fn vouched(segment: &Known<D::File>) -> Result<u64, OpenError> {
         let header = &segment.header;
         let mut durable = header.base + PAGE;
         let mut scan = Scan::new(
@@ -446,9 +446,9 @@ impl<D: Disk> Opening<'_, D> {
     fn begin(
         mut self,
         uuid: u128,
-        known: BTreeMap<u64, Known<D::File>>,
+        known: &BTreeMap<u64, Known<D::File>>,
         end_of_last: u64,
-        carried: Vec<u8>,
+        carried: &[u8],
         checkpoints: Vec<u64>,
         mut course: Course,
     ) -> Result<Opened<D>, OpenError> {
@@ -457,7 +457,7 @@ impl<D: Disk> Opening<'_, D> {
         // Numbers of files that were set aside are taken as well.
         let damaged = course.report.damage.iter().map(|damage| damage.segment);
         let mut number = damaged.chain(known.keys().copied()).max().unwrap_or(0) + 1;
-        let carried = with_skips(&carried, course.next_id);
+        let carried = with_skips(carried, course.next_id);
         let mut seed = Seed {
             previous: last.map_or(0, |last| last.number),
             previous_end,
@@ -466,11 +466,11 @@ impl<D: Disk> Opening<'_, D> {
             carried,
         };
         self.wall.raise(course.time);
-        let least = (seed.carried.len() as u64 + 3 * PAGE).next_multiple_of(PAGE);
+        let needed = (seed.carried.len() as u64 + 3 * PAGE).next_multiple_of(PAGE);
         // No doubling: what is opened and closed often would only grow.
         let size = last.map_or(0, |last| last.size).min(self.limits.largest);
-        let size = size.max(self.limits.smallest).max(least);
-        let (header, chunk, file) = self.install(&mut seed, uuid, &mut number, [size, least])?;
+        let size = size.max(self.limits.smallest).max(needed);
+        let (header, chunk, file) = self.install(&mut seed, uuid, &mut number, [size, needed])?;
 
         let at = chunk.offset + chunk.bytes.len() as u64;
         let mut place = 0;

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::queue::storage::{DiskFile, Fault, SimDisk};
+use crate::queue::storage::{Fault, SimDisk};
 use crate::time::ManualClock;
 
 /// What a log amounts to, for a test: messages by number, and those that are done.
@@ -165,7 +165,7 @@ impl Life {
     }
 
     fn live(&mut self) {
-        for _ in 0..1 + self.rng.below(4) {
+        for _ in 0..=self.rng.below(4) {
             let ahead = 1 + self.rng.below(40);
             // Half of them die while they are being opened or soon after.
             let ahead = if self.rng.below(2) == 0 {
@@ -268,7 +268,7 @@ impl Life {
                     let body = state.encode();
                     let _ = log.checkpoint(|_| body);
                 }
-                1 => self.release(&log, &state),
+                1 => Self::release(&log, &state),
                 2..6 => self.ack(&log, &mut state),
                 _ => self.publish(&log, &mut state),
             }
@@ -347,7 +347,7 @@ impl Life {
         }
     }
 
-    fn release(&mut self, log: &Log<SimDisk>, state: &State) {
+    fn release(log: &Log<SimDisk>, state: &State) {
         for extent in log.extents() {
             if (extent.first..extent.next).all(|id| state.done.contains(&id)) {
                 log.release(extent.number);

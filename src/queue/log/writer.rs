@@ -75,7 +75,7 @@ pub(super) struct Spare<F> {
 
 /// Bytes left free at the front of a group for a sync point.
 pub(super) const FRONT: usize = SyncPoint::SIZE as usize;
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 /// Files that are kept for later.
 const POOL: usize = 4;
 /// Times change that much before a sync point says so.
@@ -277,12 +277,11 @@ impl<D: Disk> Writer<D> {
         };
         self.prepare_whole(needed, size)?;
         let first_try = self.install(&mut seed);
-        let (current, chunk) = match first_try {
-            Ok(installed) => installed,
-            Err(_) => {
-                self.prepare_whole(needed, size)?;
-                self.install(&mut seed)?
-            }
+        let (current, chunk) = if let Ok(installed) = first_try {
+            installed
+        } else {
+            self.prepare_whole(needed, size)?;
+            self.install(&mut seed)?
         };
         self.undurable.clear();
         self.last_sync = self.wall.clock().now();
