@@ -1,10 +1,12 @@
 //! What all handles of a queue share: the log, and the book of who has what.
 //!
 //! Two locks, never one in the other except `book` before the log's own. Nothing is
-//! written or read while the book is held, except that records are staged in memory.
-//! An answer counts in the book first and is staged after: replaying answers in
-//! another order makes no difference, since what is done stays done.
+//! written or read while the book is held. Records are staged under it, which is a copy
+//! in memory, so that the log has everything in the order of the book; where there is
+//! no room, an answer is staged once the book is let go. That is harmless, since what is
+//! done stays done.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -227,8 +229,8 @@ impl<D: Disk> Core<D> {
         if pending.saturating_add(messages) <= max_pending && bytes <= max_bytes {
             return Ok(());
         }
-        // Done messages may still take room.
-        if bytes > max_bytes {
+        // Done messages may still take room: two checkpoints give it back.
+        if bytes > max_bytes && self.has_free() {
             self.maintain();
             self.maintain();
             if self.log.sizes().0 <= max_bytes && pending.saturating_add(messages) <= max_pending {
@@ -290,6 +292,7 @@ impl<D: Disk> Core<D> {
                     staged.is_urgent = true;
                 }
             }
+            self.stage_now(&mut staged);
             if taken.is_empty() {
                 let (lease, due) = group.next_change();
                 let due = due.map(|due| self.wall.instant(due));
@@ -299,7 +302,7 @@ impl<D: Disk> Core<D> {
             }
         };
         let urgent = staged.is_urgent;
-        let ticket = self.append(&staged, false);
+        let ticket = self.append(staged);
         if urgent && let Ok(Some(ticket)) = ticket {
             // So that a message that ends the process is known by what it did.
             let _ = self.log.wait(ticket, Mark::Written);
@@ -354,6 +357,7 @@ impl<D: Disk> Core<D> {
         }
         if !gone.is_empty() {
             self.finish(number, &gone);
+            gone.sort_unstable();
             let payload = ranges(number, &joined(gone));
             let _ = self.append_one(Kind::Ack, 0, &payload, false);
         }
@@ -387,6 +391,7 @@ impl<D: Disk> Core<D> {
         taken: &[Taken],
         durable: bool,
     ) -> Result<(), SettleError> {
+        let mut staged = Staged::default();
         let mut late = None;
         let mut done = Vec::with_capacity(taken.len());
         {
@@ -403,15 +408,23 @@ impl<D: Disk> Core<D> {
                 late = taken.first().map(|taken| taken.id);
             }
             self.count_finished(&mut book);
+            if !done.is_empty() {
+                done.sort_unstable();
+                let payload = ranges(number, &joined(done.iter().copied()));
+                staged.records.push_back((Kind::Ack, 0, payload));
+                staged.sync = durable;
+                self.stage_now(&mut staged);
+            }
         }
         if let Some(&first) = done.first() {
             add(&self.counts.acked, done.len());
-            done.sort_unstable();
-            let payload = ranges(number, &joined(done));
-            let staged = self.append_one(Kind::Ack, 0, &payload, durable);
-            let ticket = staged.map_err(|error| unsettled(error, first))?;
-            self.settle(ticket, durable)?;
             self.bell.ring();
+            let ticket = self
+                .append(staged)
+                .map_err(|error| unsettled(error, first))?;
+            if let Some(ticket) = ticket {
+                self.settle(ticket, durable)?;
+            }
         }
         late.map_or(Ok(()), |id| Err(SettleError::Expired { id }))
     }
@@ -458,11 +471,12 @@ impl<D: Disk> Core<D> {
                     staged.nack(number, taken, level, due);
                 }
             }
+            self.stage_now(&mut staged);
         }
         add(&self.counts.nacked, 1);
         self.bell.ring();
         let ticket = self
-            .append(&staged, false)
+            .append(staged)
             .map_err(|error| unsettled(error, taken.id))?;
         ticket.map_or(Ok(()), |ticket| self.settle(ticket, false))
     }
@@ -528,10 +542,25 @@ impl<D: Disk> Core<D> {
         appended.map(|(ticket, _)| ticket)
     }
 
-    fn append(&self, staged: &Staged, sync: bool) -> Result<Option<Ticket>, AppendError> {
-        let mut last = None;
+    /// Stages records while the book is held, as far as there is room.
+    fn stage_now(&self, staged: &mut Staged) {
+        while let Some((kind, level, payload)) = staged.records.front() {
+            let record = [Record::new(*kind, *level, &[], payload)];
+            match self.log.stage(&record, false, staged.sync) {
+                Ok(Some((ticket, _))) => staged.last = Some(ticket),
+                // Tried again, and told, once the book is let go.
+                Ok(None) | Err(_) => return,
+            }
+            self.since.fetch_add(record[0].size(), Ordering::Relaxed);
+            staged.records.pop_front();
+        }
+    }
+
+    /// Stages what there was no room for. The last ticket.
+    fn append(&self, staged: Staged) -> Result<Option<Ticket>, AppendError> {
+        let mut last = staged.last;
         for (kind, level, payload) in &staged.records {
-            last = Some(self.append_one(*kind, *level, payload, sync)?);
+            last = Some(self.append_one(*kind, *level, payload, staged.sync)?);
         }
         Ok(last)
     }
@@ -558,6 +587,16 @@ impl<D: Disk> Core<D> {
     pub(super) fn checkpoint(&self) -> std::io::Result<()> {
         self.log
             .checkpoint(|next_id| self.book.lock().write(next_id))
+    }
+
+    /// Whether there is a segment, other than the last, that nobody needs.
+    fn has_free(&self) -> bool {
+        let mut extents = self.log.extents();
+        extents.pop();
+        let mut book = self.book.lock();
+        extents
+            .iter()
+            .any(|extent| book.is_done(&(extent.first..extent.next)))
     }
 
     pub(super) fn release(&self) {
@@ -611,11 +650,15 @@ enum Place {
     Same(usize),
 }
 
-/// Records of what happened in the book, to be staged once it is let go.
+/// Records of what happened in the book.
 #[derive(Default)]
 struct Staged {
-    records: Vec<(Kind, u8, Vec<u8>)>,
+    records: VecDeque<(Kind, u8, Vec<u8>)>,
+    /// Whether somebody waits until they are durable.
+    sync: bool,
     is_urgent: bool,
+    /// Of those that are staged.
+    last: Option<Ticket>,
 }
 
 impl Staged {
@@ -627,7 +670,7 @@ impl Staged {
             due,
         };
         self.records
-            .push((Kind::Nack, level, nack.encode().to_vec()));
+            .push_back((Kind::Nack, level, nack.encode().to_vec()));
     }
 
     fn bury(
@@ -646,7 +689,7 @@ impl Staged {
         };
         let mut payload = nack.encode().to_vec();
         payload.extend_from_slice(reason.as_bytes());
-        self.records.push((Kind::Dead, level, payload));
+        self.records.push_back((Kind::Dead, level, payload));
         let dead = Dead {
             attempts: taken.attempts,
             level,

@@ -2,13 +2,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::book::Book;
 use super::builder::QueueBuilder;
 use super::consumer::Consumer;
 use super::core::Core;
 use super::dead_letters::DeadLetters;
 use super::error::{OpenError, PublishError};
 use super::log::format::Kind;
-use super::log::{Mark, Recovery, Ticket};
+use super::log::{AppendError, Mark, Record, Recovery, Ticket};
 use super::message::{Message, Published};
 use super::records;
 use super::stats::QueueStats;
@@ -202,31 +203,27 @@ impl<D: Disk> Queue<D> {
     }
 
     fn begin_group(&self, name: &str, start: Start) -> Result<u32, PublishError> {
-        let core = &self.core;
-        let (number, payload) = {
-            let mut book = core.book.lock();
+        self.change_groups(|book, stage| {
             let number = book.number_of(name).unwrap_or(book.groups.len() as u32);
-            let extents = core.log.extents();
+            let extents = self.core.log.extents();
             let held = extents.iter().filter(|extent| extent.first < extent.next);
-            let next = core.log.next_id();
+            let next = self.core.log.next_id();
             let earliest = held.map(|extent| extent.first).min().unwrap_or(next);
             let start = match start {
                 Start::Earliest => earliest,
                 Start::Latest => next,
                 Start::At(id) => id.clamp(earliest, next),
             };
-            match book.group(number) {
-                Some(group) => group.seek(start),
-                None => book.begin_group(number, start, name.to_owned()),
+            if stage(&records::group(number, start, name))? {
+                match book.group(number) {
+                    Some(group) => group.seek(start),
+                    None => book.begin_group(number, start, name.to_owned()),
+                }
+                // Segments in the middle may be gone: their messages are done.
+                book.forget_in(number, &extents, next);
             }
-            // Segments in the middle may be gone: their messages are done.
-            book.forget_in(number, &extents, next);
-            core.count_finished(&mut book);
-            (number, records::group(number, start, name))
-        };
-        self.record_group(&payload)?;
-        core.bell.ring();
-        Ok(number)
+            Ok(number)
+        })
     }
 
     /// Removes a group and all it knows, so that it keeps no messages.
@@ -234,24 +231,57 @@ impl<D: Disk> Queue<D> {
     /// # Errors
     /// [`PublishError`] if that could not be made to last.
     pub fn remove_group(&self, name: &str) -> Result<(), PublishError> {
-        let number = {
-            let mut book = self.core.book.lock();
-            let Some(number) = book.number_of(name) else {
-                return Ok(());
-            };
-            book.groups[number as usize] = None;
-            self.core.count_finished(&mut book);
-            number
-        };
-        self.record_group(&records::group(number, u64::MAX, name))?;
-        self.core.bell.ring();
-        Ok(())
+        self.change_groups(|book, stage| {
+            if let Some(number) = book.number_of(name)
+                && stage(&records::group(number, u64::MAX, name))?
+            {
+                book.groups[number as usize] = None;
+            }
+            Ok(())
+        })
     }
 
-    fn record_group(&self, payload: &[u8]) -> Result<(), PublishError> {
-        let staged = self.core.append_one(Kind::Group, 0, payload, true);
-        let ticket = staged.map_err(super::core::refused)?;
-        Ok(self.core.log.wait(ticket, Mark::Durable)?)
+    /// Changes groups and has that last. What happens in a group comes after the record
+    /// that begins it, so that is staged while the book is held; if there is no room, the
+    /// change is tried again.
+    fn change_groups<T>(
+        &self,
+        change: impl Fn(&mut Book, &mut Stage<'_>) -> Result<T, AppendError>,
+    ) -> Result<T, PublishError> {
+        let core = &self.core;
+        let mut attempts = 0;
+        loop {
+            let mut refused = None;
+            let mut ticket = None;
+            let changed = {
+                let mut book = core.book.lock();
+                let changed = change(&mut book, &mut |payload| {
+                    let record = [Record::new(Kind::Group, 0, &[], payload)];
+                    ticket = core.log.stage(&record, false, true)?;
+                    if ticket.is_none() {
+                        refused = Some(payload.to_vec());
+                    }
+                    Ok(ticket.is_some())
+                });
+                core.count_finished(&mut book);
+                changed.map_err(super::core::refused)?
+            };
+            if let Some(payload) = refused {
+                attempts += 1;
+                if attempts > 3 {
+                    return Err(PublishError::DiskFull);
+                }
+                let record = [Record::new(Kind::Group, 0, &[], &payload)];
+                let made = core.log.make_room(&record, false);
+                made.map_err(super::core::refused)?;
+                continue;
+            }
+            if let Some((ticket, _)) = ticket {
+                core.log.wait(ticket, Mark::Durable)?;
+            }
+            core.bell.ring();
+            return Ok(changed);
+        }
     }
 
     /// What cannot be delivered any more, of the queue's own consumers.
@@ -304,6 +334,8 @@ impl<D: Disk> Queue<D> {
     }
 }
 
+/// Stages a record; false if there is no room now.
+type Stage<'a> = dyn FnMut(&[u8]) -> Result<bool, AppendError> + 'a;
 type Staged = (Ticket, Vec<Published>);
 
 impl<D: Disk> Clone for Queue<D> {
