@@ -19,6 +19,8 @@
 //! | The same event arrives again and again, for an hour | [`bloom::RotatingBloomFilter`] |
 //! | A write to the store fails half-way, and the cache shows another value | [`cache::write_through`] |
 //! | Every change is a write to the store; a crash loses those held back | [`cache::write_back`], with a journal |
+//! | The process dies, and with it the jobs it had accepted | `queue` |
+//! | Disk code was never tried on a disk that fails | `queue::storage`, with `SimDisk` |
 //! | Strangers choose the keys | [`hash::TableHasher`], keyed, in every table |
 //! | A test has to wait for time to pass | [`time::ManualClock`] |
 //!
@@ -34,8 +36,10 @@
 //! |---|---|---|
 //! | `bloom` | yes | [`bloom`], [`hash`] |
 //! | `cache` | yes | [`cache`], [`hash`], [`task`] |
+//! | `queue` | no | `queue`, [`task`] |
 //! | `router` | no | `router`, [`hash`] |
 //! | `singleflight` | yes | [`singleflight`], [`hash`], [`task`] |
+//! | `test-util` | no | `queue::storage::SimDisk` |
 //!
 //! Without any feature there are [`time`] and [`rng`].
 #![cfg_attr(docsrs, feature(doc_cfg))]

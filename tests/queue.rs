@@ -767,3 +767,79 @@ fn pending_messages_cost_a_bit_and_a_quarter_of_a_byte() {
     drop(queue);
     std::fs::remove_dir_all(path).unwrap();
 }
+
+#[test]
+fn a_flush_makes_everything_last_at_every_level() {
+    let levels = [
+        Durability::Power,
+        Durability::Interval(SECOND),
+        Durability::Process,
+        Durability::Memory,
+    ];
+    for (level, seed) in levels
+        .into_iter()
+        .flat_map(|l| (0..10).map(move |s| (l, s)))
+    {
+        let bench = Bench {
+            disk: SimDisk::new(seed),
+            clock: ManualClock::new(),
+        };
+        let queue = bench.builder().durability(level);
+        let queue = queue.open_on(bench.disk.clone()).unwrap();
+        for n in 0..20 {
+            queue.publish(format!("{n:0100}")).unwrap();
+        }
+        // Written by now, and not synced.
+        queue.consumer().recv().unwrap().ack().unwrap();
+        queue.flush().unwrap();
+        bench.disk.crash_at(bench.disk.operations() + 1);
+        drop(queue);
+        bench.disk.power_cut();
+        assert_eq!(drain(&bench.open().consumer()).len(), 19, "{level:?}");
+    }
+}
+
+/// Segments were given up on the word of the newest checkpoint alone, and that was
+/// damaged.
+#[test]
+fn the_older_checkpoint_is_enough() {
+    let bench = Bench::new();
+    let queue = bench.open();
+    let consumer = queue.consumer();
+    let mut done = BTreeSet::new();
+    for n in 0..600 {
+        queue.publish(format!("{n:0100}")).unwrap();
+        // Every tenth stays, so that acks of one segment are about another.
+        if n % 10 == 9 {
+            for delivery in consumer.recv_batch(10).unwrap().into_iter().skip(1) {
+                done.insert(delivery.id());
+                delivery.ack_durable().unwrap();
+            }
+        }
+        if n % 100 == 99 {
+            queue.checkpoint().unwrap();
+        }
+    }
+    drop(consumer);
+    bench.kill(queue);
+    let names = bench.disk.list().unwrap();
+    let newest = names
+        .iter()
+        .rfind(|name| name.ends_with(".checkpoint"))
+        .unwrap();
+    bench.disk.set_contents(newest, b"rubbish");
+    bench.clock.advance(60 * SECOND);
+    let queue = bench.open();
+    assert_eq!(queue.recovery().checkpoints_lost, 1);
+    let mut again = BTreeSet::new();
+    while let Some(delivery) = queue.consumer().try_recv().unwrap() {
+        assert!(
+            !done.contains(&delivery.id()),
+            "{} came back",
+            delivery.id()
+        );
+        again.insert(delivery.id());
+        delivery.ack().unwrap();
+    }
+    assert_eq!(again.len() + done.len(), 600);
+}

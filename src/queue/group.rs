@@ -441,3 +441,57 @@ impl Group {
         Some(group)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Instant = Instant::from_nanos(1);
+
+    fn copy(group: &Group, next_id: u64) -> Group {
+        let mut writing = Writing::default();
+        group.write(&mut writing, next_id);
+        Group::read(&mut Reading(&writing.0)).unwrap()
+    }
+
+    fn ids(taken: &[Taken]) -> Vec<u64> {
+        taken.iter().map(|taken| taken.id).collect()
+    }
+
+    #[test]
+    fn a_checkpoint_keeps_every_message_in_its_place_and_knows_of_none_to_come() {
+        let mut group = Group::new("g".to_owned(), 1);
+        group.arrive(3, 7, 0);
+        group.arrive(4, 3, 50);
+        group.arrive(9, 7, 0);
+        group.arrive(10, 3, 60);
+        // 3 comes first; 1 and 2 are new, and 1 stays lent.
+        let taken = group.take(3, 9, SOON);
+        assert_eq!(ids(&taken), [3, 1, 2]);
+        group.give_back(3, 7, 1, 0);
+        assert!(group.finish(2) && !group.finish(2));
+        let dead = Dead {
+            attempts: 2,
+            level: 3,
+            reason: "why".to_owned(),
+        };
+        group.bury(6, dead);
+        let mut copy = copy(&group, 8);
+        assert_eq!((copy.pending(8), copy.lent(), copy.waiting()), (6, 0, 1));
+        assert_eq!(copy.dead(), group.dead());
+        let again = copy.take(9, 12, SOON);
+        assert_eq!(
+            ids(&again),
+            [3, 1, 5, 7, 8, 9, 10, 11],
+            "9 and 10 are not known yet"
+        );
+        assert_eq!(again[0].attempts, 2);
+        copy.wake(50);
+        assert_eq!(ids(&copy.take(9, 12, SOON)), [4]);
+        assert!(copy.redrive(6) && !copy.redrive(6));
+        assert_eq!(ids(&copy.take(9, 12, SOON)), [6]);
+        (1..12).for_each(|id| drop(copy.finish(id)));
+        assert_eq!(copy.pending(12), 0);
+        assert!(copy.is_done(1..12));
+    }
+}
