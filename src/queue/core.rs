@@ -302,7 +302,7 @@ impl<D: Disk> Core<D> {
             }
         };
         let urgent = staged.is_urgent;
-        let ticket = self.append(staged);
+        let ticket = self.append(&staged);
         if urgent && let Ok(Some(ticket)) = ticket {
             // So that a message that ends the process is known by what it did.
             let _ = self.log.wait(ticket, Mark::Written);
@@ -420,7 +420,7 @@ impl<D: Disk> Core<D> {
             add(&self.counts.acked, done.len());
             self.bell.ring();
             let ticket = self
-                .append(staged)
+                .append(&staged)
                 .map_err(|error| unsettled(error, first))?;
             if let Some(ticket) = ticket {
                 self.settle(ticket, durable)?;
@@ -476,7 +476,7 @@ impl<D: Disk> Core<D> {
         add(&self.counts.nacked, 1);
         self.bell.ring();
         let ticket = self
-            .append(staged)
+            .append(&staged)
             .map_err(|error| unsettled(error, taken.id))?;
         ticket.map_or(Ok(()), |ticket| self.settle(ticket, false))
     }
@@ -557,7 +557,7 @@ impl<D: Disk> Core<D> {
     }
 
     /// Stages what there was no room for. The last ticket.
-    fn append(&self, staged: Staged) -> Result<Option<Ticket>, AppendError> {
+    fn append(&self, staged: &Staged) -> Result<Option<Ticket>, AppendError> {
         let mut last = staged.last;
         for (kind, level, payload) in &staged.records {
             last = Some(self.append_one(*kind, *level, payload, staged.sync)?);

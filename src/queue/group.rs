@@ -490,7 +490,9 @@ mod tests {
         assert_eq!(ids(&copy.take(9, 12, SOON)), [4]);
         assert!(copy.redrive(6) && !copy.redrive(6));
         assert_eq!(ids(&copy.take(9, 12, SOON)), [6]);
-        (1..12).for_each(|id| drop(copy.finish(id)));
+        (1..12).for_each(|id| {
+            copy.finish(id);
+        });
         assert_eq!(copy.pending(12), 0);
         assert!(copy.is_done(1..12));
     }
