@@ -128,6 +128,7 @@ mod book;
 mod builder;
 mod consumer;
 mod core;
+mod counts;
 mod dead_letters;
 mod dedup;
 mod delivery;
@@ -142,17 +143,17 @@ mod message;
 )]
 mod queue;
 mod records;
-mod stats;
+
 pub mod storage;
 mod waiting;
 
 pub use backoff::Backoff;
 pub use builder::{Durability, QueueBuilder};
 pub use consumer::Consumer;
+pub use counts::QueueStats;
 pub use dead_letters::{DeadLetter, DeadLetters};
 pub use delivery::Delivery;
 pub use error::{OpenError, PublishError, RecvError, SettleError};
 pub use log::{Damage, DamageKind, Recovery};
 pub use message::{Message, Priority, Published};
 pub use queue::{Queue, Start};
-pub use stats::QueueStats;

@@ -6,13 +6,13 @@ use super::book::Book;
 use super::builder::QueueBuilder;
 use super::consumer::Consumer;
 use super::core::Core;
+use super::counts::QueueStats;
 use super::dead_letters::DeadLetters;
 use super::error::{OpenError, PublishError};
 use super::log::format::Kind;
 use super::log::{AppendError, Mark, Record, Recovery, Ticket};
 use super::message::{Message, Published};
 use super::records;
-use super::stats::QueueStats;
 use super::storage::{Disk, RealDisk};
 use super::waiting;
 
