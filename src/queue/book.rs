@@ -66,15 +66,8 @@ impl Book {
 
     /// Gives up what is nowhere any more. How many messages were still wanted.
     pub(super) fn forget(&mut self, messages: Range<u64>) -> u64 {
-        let mut lost = 0;
-        for id in messages {
-            let mut was_open = false;
-            for group in self.all() {
-                was_open |= group.finish(id);
-            }
-            lost += u64::from(was_open);
-        }
-        lost
+        let finished = self.all().map(|group| group.finish_all(messages.clone()));
+        finished.max().unwrap_or(0)
     }
 
     /// The same for one group.
@@ -156,12 +149,10 @@ impl Replay for Book {
                     .for_each(|g| g.arrive(header.id, header.priority(), due));
                 Some(())
             }
-            Kind::Ack => self.each(record, |group, id| {
-                group.finish(id);
+            Kind::Ack => self.each(record, |group, range| {
+                group.finish_all(range);
             }),
-            Kind::Redrive => self.each(record, |group, id| {
-                group.redrive(id);
-            }),
+            Kind::Redrive => self.each(record, Group::redrive_all),
             Kind::Nack => Nack::decode(record.payload).and_then(|nack| {
                 let (id, attempts) = (nack.id, nack.attempts);
                 let known = id < header.id;
@@ -197,13 +188,12 @@ impl Replay for Book {
 }
 
 impl Book {
-    fn each(&mut self, record: &Replayed<'_>, act: impl Fn(&mut Group, u64)) -> Option<()> {
+    fn each(&mut self, record: &Replayed<'_>, act: impl Fn(&mut Group, Range<u64>)) -> Option<()> {
         let (group, ranges) = read_ranges(record.payload)?;
         let next_id = record.header.id;
         let group = self.group(group)?;
         for range in ranges {
-            let range = range.start.max(group.floor())..range.end.min(next_id);
-            range.for_each(|id| act(group, id));
+            act(group, range.start..range.end.min(next_id).max(range.start));
         }
         Some(())
     }

@@ -286,14 +286,45 @@ impl Group {
         }
         self.take_out(id);
         self.done.insert(id);
+        self.raise_floor(1);
+        true
+    }
+
+    /// Finishes all of these; how many were not done before.
+    pub(super) fn finish_all(&mut self, range: std::ops::Range<u64>) -> u64 {
+        let range = range.start.max(self.floor)..range.end;
+        if range.is_empty() {
+            return 0;
+        }
+        let mut noted: Vec<u64> = self
+            .marked
+            .range(range.clone())
+            .map(|(id, _)| *id)
+            .collect();
+        noted.extend(self.dead.range(range.clone()).map(|(id, _)| *id));
+        noted.extend(self.leases.keys().filter(|id| range.contains(id)));
+        for level in &self.ready {
+            noted.extend(level.within(range.clone()));
+        }
+        for id in noted {
+            self.take_out(id);
+        }
+        let before = self.done.len();
+        self.done.insert_all(range);
+        let finished = self.done.len() - before;
+        self.raise_floor(finished);
+        finished
+    }
+
+    /// Goes on to the first message that is not done, after so many more are.
+    fn raise_floor(&mut self, finished: u64) {
         let floor = self.done.next_absent(self.floor);
-        self.done_above = self.done_above + 1 - (floor - self.floor);
+        self.done_above = self.done_above + finished - (floor - self.floor);
         // In whole blocks, so that it is amortised.
         if floor / 4096 > self.floor / 4096 {
             self.done.forget_below(floor);
         }
         self.floor = floor;
-        true
     }
 
     /// Gives a message back; it is ready when it is due, at once if that is zero.
@@ -310,6 +341,17 @@ impl Group {
                 self.apart.insert(id);
             }
             self.dead.insert(id, dead);
+        }
+    }
+
+    /// The same for all of these.
+    pub(super) fn redrive_all(&mut self, range: std::ops::Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        let dead: Vec<u64> = self.dead.range(range).map(|(id, _)| *id).collect();
+        for id in dead {
+            self.redrive(id);
         }
     }
 
@@ -418,9 +460,7 @@ impl Group {
             if run.end.saturating_sub(run.start) > 1 << 32 {
                 return None;
             }
-            for id in run.start.max(group.floor)..run.end {
-                group.finish(id);
-            }
+            group.finish_all(run);
         }
         let noted = reading.list(|r| Some((r.word()?, r.word()?, r.word()?)))?;
         for (id, word, due) in noted {

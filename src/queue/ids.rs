@@ -20,9 +20,40 @@ const WORDS: usize = 64;
 const BLOCK: u64 = 64 * WORDS as u64;
 
 impl Ids {
-    #[cfg(test)]
-    fn len(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         self.len
+    }
+
+    /// Inserts all of these, whole blocks at once.
+    pub(super) fn insert_all(&mut self, range: Range<u64>) {
+        let mut id = range.start;
+        while id < range.end {
+            let next = (id / BLOCK + 1) * BLOCK;
+            if id.is_multiple_of(BLOCK) && next <= range.end {
+                let was_in = match self.blocks.insert(id / BLOCK, Block::All) {
+                    None => 0,
+                    Some(Block::All) => BLOCK,
+                    Some(Block::Some(_, count)) => u64::from(count),
+                };
+                self.len += BLOCK - was_in;
+                id = next;
+            } else {
+                self.insert(id);
+                id += 1;
+            }
+        }
+    }
+
+    /// Those that are in this range.
+    pub(super) fn within(&self, range: Range<u64>) -> Vec<u64> {
+        if self.blocks.is_empty() || range.is_empty() {
+            return Vec::new();
+        }
+        let blocks = self
+            .blocks
+            .range(range.start / BLOCK..=(range.end - 1) / BLOCK);
+        let all = blocks.flat_map(|(number, block)| block.ids(*number));
+        all.filter(|id| range.contains(id)).collect()
     }
 
     pub(super) fn contains(&self, id: u64) -> bool {
@@ -116,16 +147,8 @@ impl Ids {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = u64> {
-        self.blocks.iter().flat_map(|(number, block)| {
-            let base = number * BLOCK;
-            (0..BLOCK).filter_map(move |within| {
-                let is_in = match block {
-                    Block::All => true,
-                    Block::Some(words, _) => words[word(within)] & bit(within) != 0,
-                };
-                is_in.then_some(base + within)
-            })
-        })
+        let blocks = self.blocks.iter();
+        blocks.flat_map(|(number, block)| block.ids(*number))
     }
 
     /// The numbers as ranges.
@@ -155,6 +178,18 @@ impl Ids {
             Block::Some(..) => 32 + 8 * WORDS,
         };
         self.blocks.values().map(block).sum()
+    }
+}
+
+impl Block {
+    fn ids(&self, number: u64) -> impl Iterator<Item = u64> {
+        (0..BLOCK).filter_map(move |within| {
+            let is_in = match self {
+                Self::All => true,
+                Self::Some(words, _) => words[word(within)] & bit(within) != 0,
+            };
+            is_in.then_some(number * BLOCK + within)
+        })
     }
 }
 
@@ -206,6 +241,18 @@ mod tests {
         }
         assert!(ids.iter().eq(model.iter().copied()));
         assert!(ids.runs().into_iter().flatten().eq(model.iter().copied()));
+        let part = model.range(100..5000).copied().collect::<Vec<_>>();
+        assert_eq!(ids.within(100..5000), part);
+        let mut all = ids.clone();
+        all.insert_all(50..8900);
+        model
+            .iter()
+            .chain(&[8899])
+            .for_each(|id| assert!(all.contains(*id)));
+        assert_eq!(
+            all.len(),
+            model.iter().filter(|id| !(50..8900).contains(*id)).count() as u64 + 8850
+        );
         ids.forget_below(4096);
         assert_eq!(ids.len(), model.range(4096..).count() as u64);
     }

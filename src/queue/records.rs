@@ -67,7 +67,7 @@ pub(super) fn read_ranges(bytes: &[u8]) -> Option<(u32, Vec<Range<u64>>)> {
     let (group, ranges) = bytes.split_at_checked(4)?;
     let range = |bytes: &[u8]| {
         let start = u64_at(bytes, 0);
-        start..start + u64::from(u32_at(bytes, 8))
+        start..start.saturating_add(u64::from(u32_at(bytes, 8)))
     };
     Some((
         u32_at(group, 0),
