@@ -178,10 +178,7 @@ fn a_full_disk_turns_publishers_away_and_goes_on_delivering() {
     }
     assert!(published > 100, "{published}");
     let names = bench.disk.list().unwrap();
-    assert!(
-        !names.iter().any(|name| name.contains(".new")),
-        "{names:?}"
-    );
+    assert!(!names.iter().any(|name| name.contains(".new")), "{names:?}");
     let consumer = queue.consumer();
     for _ in 0..published {
         consumer.recv().unwrap().ack().unwrap();

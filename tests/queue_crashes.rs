@@ -92,6 +92,10 @@ impl Seen {
 
 /// What is promised of a message. Every message has a number of its own in its bytes.
 #[derive(Debug, Clone, Copy, Default)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a promise of its own"
+)]
 struct Promise {
     /// It survives a kill, and a power cut.
     written: bool,

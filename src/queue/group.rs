@@ -10,6 +10,8 @@ use crate::time::Instant;
 /// The level of most messages: those are taken in order, without being noted one by one.
 const NORMAL: usize = 3;
 const LEVELS: usize = 8;
+/// More messages than any gap has: it is a number that is wrong.
+const MOST: u64 = 1 << 32;
 
 /// Every message is in one of these places:
 ///
@@ -309,6 +311,19 @@ impl Group {
         for id in noted {
             self.take_out(id);
         }
+        if range.start == self.floor {
+            // All up to there, without noting each.
+            let were_done = self.done.count(range.clone());
+            let finished = range.end - range.start - were_done;
+            self.done_above -= were_done;
+            self.done.forget_below(range.end);
+            self.floor = range.end;
+            self.raise_floor(0);
+            return finished;
+        }
+        if range.end - range.start > MOST {
+            return 0;
+        }
         let before = self.done.len();
         self.done.insert_all(range);
         let finished = self.done.len() - before;
@@ -457,9 +472,6 @@ impl Group {
         let runs = reading.list(|reading| Some(reading.word()?..reading.word()?))?;
         for run in runs {
             // More than there can be is damage.
-            if run.end.saturating_sub(run.start) > 1 << 32 {
-                return None;
-            }
             group.finish_all(run);
         }
         let noted = reading.list(|r| Some((r.word()?, r.word()?, r.word()?)))?;

@@ -44,6 +44,28 @@ impl Ids {
         }
     }
 
+    /// How many are in this range.
+    pub(super) fn count(&self, range: Range<u64>) -> u64 {
+        if self.blocks.is_empty() || range.is_empty() {
+            return 0;
+        }
+        let blocks = self
+            .blocks
+            .range(range.start / BLOCK..=(range.end - 1) / BLOCK);
+        let counts = blocks.map(|(number, block)| {
+            let base = number * BLOCK;
+            let (start, end) = (range.start.max(base), range.end.min(base + BLOCK));
+            match block {
+                Block::All => end - start,
+                Block::Some(_, count) if end - start == BLOCK => u64::from(*count),
+                Block::Some(..) => {
+                    block.ids(*number).filter(|id| range.contains(id)).count() as u64
+                }
+            }
+        });
+        counts.sum()
+    }
+
     /// Those that are in this range.
     pub(super) fn within(&self, range: Range<u64>) -> Vec<u64> {
         if self.blocks.is_empty() || range.is_empty() {
@@ -242,6 +264,7 @@ mod tests {
         assert!(ids.iter().eq(model.iter().copied()));
         assert!(ids.runs().into_iter().flatten().eq(model.iter().copied()));
         let part = model.range(100..5000).copied().collect::<Vec<_>>();
+        assert_eq!(ids.count(100..5000), part.len() as u64);
         assert_eq!(ids.within(100..5000), part);
         let mut all = ids.clone();
         all.insert_all(50..8900);

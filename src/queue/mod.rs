@@ -77,7 +77,7 @@
 //! let rest = worker.recv_batch(10)?;
 //! assert_eq!(rest.len(), 2);
 //! worker.ack_all(rest)?;
-//! assert_eq!(audit.recv_batch(10)?.len(), 2); // in its own order: the mail came before
+//! assert_eq!(audit.recv_batch(10)?.len(), 3); // what is done here is not done there
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
