@@ -210,7 +210,8 @@ impl Group {
 
     /// The first message at or behind the cursor that nothing is known of.
     fn next_new(&mut self, visible: u64) -> Option<u64> {
-        let mut id = self.cursor;
+        // What is below the floor is done, and not noted any more.
+        let mut id = self.cursor.max(self.floor);
         loop {
             let next = self.apart.next_absent(self.done.next_absent(id));
             if next == id {
@@ -547,5 +548,23 @@ mod tests {
         });
         assert_eq!(copy.pending(12), 0);
         assert!(copy.is_done(1..12));
+    }
+
+    /// Whole blocks that are done are not noted, and so were taken for new ones.
+    #[test]
+    fn what_was_done_before_anybody_asked_is_not_handed_out() {
+        for all_at_once in [true, false] {
+            let mut group = Group::new("g".to_owned(), 1);
+            if all_at_once {
+                assert_eq!(group.finish_all(1..9000), 8999);
+            } else {
+                (1..9000).for_each(|id| assert!(group.finish(id)));
+            }
+            assert_eq!(ids(&group.take(2, 9002, SOON)), [9000, 9001]);
+            assert_eq!(group.pending(9002), 2);
+            assert_eq!(group.finish_all(1..9500), 500);
+            assert_eq!((group.pending(9502), group.lent()), (2, 0));
+            assert_eq!(ids(&group.take(2, 9502, SOON)), [9500, 9501]);
+        }
     }
 }
