@@ -24,6 +24,8 @@
 //! | One key has a quarter of all requests (celebrity, hot key) | [`router::HotKeys`] |
 //! | A page reads ten shards, and one of them is slow | [`router::scatter`] |
 //! | A post is written ten million times, once per follower | [`router::timeline`] |
+//! | The process dies, and with it the jobs it had accepted | `queue` |
+//! | Disk code was never tried on a disk that fails | `queue::storage`, with `SimDisk` |
 //! | Strangers choose the keys | [`hash::TableHasher`], keyed, in every table |
 //! | A test has to wait for time to pass | [`time::ManualClock`] |
 //!
@@ -39,8 +41,10 @@
 //! |---|---|---|
 //! | `bloom` | yes | [`bloom`], [`hash`] |
 //! | `cache` | yes | [`cache`], [`hash`], [`task`] |
+//! | `queue` | no | `queue`, [`task`] |
 //! | `router` | yes | [`router`], [`hash`], [`task`] |
 //! | `singleflight` | yes | [`singleflight`], [`hash`], [`task`] |
+//! | `test-util` | no | `queue::storage::SimDisk` |
 //!
 //! Without any feature there are [`time`] and [`rng`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -56,6 +60,8 @@ pub mod cache;
     feature = "singleflight"
 ))]
 pub mod hash;
+#[cfg(feature = "queue")]
+pub mod queue;
 pub mod rng;
 #[cfg(feature = "router")]
 pub mod router;
@@ -63,9 +69,19 @@ pub mod router;
 pub mod singleflight;
 #[cfg(feature = "cache")]
 mod stats;
-#[cfg(any(feature = "cache", feature = "router", feature = "singleflight"))]
+#[cfg(any(
+    feature = "cache",
+    feature = "queue",
+    feature = "router",
+    feature = "singleflight"
+))]
 mod sync;
-#[cfg(any(feature = "cache", feature = "router", feature = "singleflight"))]
+#[cfg(any(
+    feature = "cache",
+    feature = "queue",
+    feature = "router",
+    feature = "singleflight"
+))]
 pub mod task;
 pub mod time;
 

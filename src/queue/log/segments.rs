@@ -1,0 +1,517 @@
+//! Which segments there are, where messages lie in them, and how they are read.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::format::{
+    BadHeader, Kind, PAGE, RECORD_HEADER, RecordHeader, SegmentHeader, is_payload_of,
+};
+use super::scan::{Found, Scan};
+use crate::queue::storage::DiskFile;
+use crate::sync::Mutex;
+
+/// All segments, with the newest bytes kept in memory for those who keep up.
+pub(super) struct Segments<F> {
+    /// Protects the table. Files are read outside of it.
+    table: Mutex<Table<F>>,
+    /// How many bytes of the tail are kept.
+    tail_capacity: usize,
+}
+
+struct Table<F> {
+    segments: BTreeMap<u64, Segment<F>>,
+    /// Segments with messages, by the first one they hold.
+    by_message: BTreeMap<u64, u64>,
+    tail: VecDeque<Chunk>,
+    tail_bytes: usize,
+}
+
+pub(super) struct Segment<F> {
+    pub(super) file: Arc<F>,
+    pub(super) header: SegmentHeader,
+    /// Where its records end.
+    pub(super) end: u64,
+    pub(super) index: Index,
+}
+
+/// Where messages lie in a segment: of every sixteenth the offset.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Index {
+    /// The messages, from the first to one behind the last.
+    pub(super) first: u64,
+    pub(super) next: u64,
+    /// In units of eight bytes.
+    offsets: Vec<u32>,
+    /// False where only the range is known so far.
+    is_complete: bool,
+}
+
+/// Bytes that were written, as they lie in a segment.
+#[derive(Debug, Clone)]
+pub(super) struct Chunk {
+    pub(super) segment: u64,
+    pub(super) offset: u64,
+    pub(super) bytes: Bytes,
+}
+
+/// A message as it was written.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(crate) header: RecordHeader,
+    /// Extensions and payload.
+    pub(crate) bytes: Bytes,
+}
+
+/// Why a message cannot be read.
+#[derive(Debug)]
+pub(crate) enum ReadError {
+    /// It is not where it should be, or damaged.
+    Lost,
+    Io(io::Error),
+}
+
+const STEP: u64 = 16;
+const JUMP: u64 = 1 << 24;
+
+impl Index {
+    /// An index that is still to be made, for these messages.
+    pub(super) fn unread(first: u64, next: u64) -> Self {
+        Self {
+            first,
+            next,
+            offsets: Vec::new(),
+            is_complete: false,
+        }
+    }
+
+    pub(super) fn new() -> Self {
+        Self {
+            is_complete: true,
+            ..Self::default()
+        }
+    }
+
+    /// Notes a message, in the order of their numbers. A jump that no segment could
+    /// hold is damage, and nothing will be asked of it.
+    pub(super) fn note(&mut self, id: u64, offset: u64) {
+        if self.is_empty() {
+            (self.first, self.next) = (id, id);
+        }
+        if id < self.next || id - self.next > JUMP {
+            return;
+        }
+        // Numbers that are missing share the place of the next one.
+        while (self.offsets.len() as u64) * STEP <= id - self.first {
+            self.offsets.push((offset / 8) as u32);
+        }
+        self.next = id + 1;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.next == self.first
+    }
+
+    fn start(&self, id: u64) -> u64 {
+        let place = ((id - self.first) / STEP) as usize;
+        let offset = self.offsets.get(place).copied().unwrap_or(0);
+        (u64::from(offset) * 8).max(PAGE)
+    }
+
+    /// Bytes it takes.
+    fn memory(&self) -> usize {
+        self.offsets.capacity() * size_of::<u32>()
+    }
+}
+
+impl<F: DiskFile> Segments<F> {
+    pub(super) fn new(tail_capacity: usize) -> Self {
+        let table = Table {
+            segments: BTreeMap::new(),
+            by_message: BTreeMap::new(),
+            tail: VecDeque::new(),
+            tail_bytes: 0,
+        };
+        Self {
+            table: Mutex::new(table),
+            tail_capacity,
+        }
+    }
+
+    pub(super) fn add(&self, segment: Segment<F>) {
+        let mut table = self.table.lock();
+        let number = segment.header.number;
+        if !segment.index.is_empty() {
+            table.by_message.insert(segment.index.first, number);
+        }
+        table.segments.insert(number, segment);
+    }
+
+    /// Notes what was written at the end of a segment.
+    pub(super) fn wrote(&self, chunk: Chunk) {
+        let mut table = self.table.lock();
+        let Table {
+            segments,
+            by_message,
+            tail,
+            tail_bytes,
+        } = &mut *table;
+        let Some(segment) = segments.get_mut(&chunk.segment) else {
+            return;
+        };
+        segment.end = chunk.offset + chunk.bytes.len() as u64;
+        let was_empty = segment.index.is_empty();
+        for (at, header) in records(&chunk.bytes) {
+            if header.kind == Kind::Publish {
+                segment.index.note(header.id, chunk.offset + at as u64);
+            }
+        }
+        if was_empty && !segment.index.is_empty() {
+            by_message.insert(segment.index.first, chunk.segment);
+        }
+        *tail_bytes += chunk.bytes.len();
+        tail.push_back(chunk);
+        while *tail_bytes > self.tail_capacity
+            && let Some(old) = tail.pop_front()
+        {
+            *tail_bytes -= old.bytes.len();
+        }
+    }
+
+    /// Forgets what lies behind this offset: it lies elsewhere now.
+    pub(super) fn cut(&self, number: u64, end: u64) {
+        let mut table = self.table.lock();
+        let Table {
+            segments,
+            by_message,
+            tail,
+            tail_bytes,
+        } = &mut *table;
+        let Some(segment) = segments.get_mut(&number) else {
+            return;
+        };
+        segment.end = end;
+        tail.retain(|chunk| {
+            let keep = chunk.segment != number || chunk.offset < end;
+            if !keep {
+                *tail_bytes -= chunk.bytes.len();
+            }
+            keep
+        });
+        // What is left is read again when it is needed; its range only shrinks.
+        if !segment.index.is_empty() {
+            by_message.remove(&segment.index.first);
+        }
+        let mut index = Index::new();
+        let mut scan = Scan::new(&*segment.file, segment.header.salt, PAGE, end, end);
+        while let Ok(Some(found)) = scan.next() {
+            if let Found::Record { offset, header, .. } = found
+                && header.kind == Kind::Publish
+            {
+                index.note(header.id, offset);
+            }
+        }
+        if !index.is_empty() {
+            by_message.insert(index.first, number);
+        }
+        segment.index = index;
+    }
+
+    /// Takes a segment out.
+    pub(super) fn remove(&self, number: u64) -> Option<SegmentHeader> {
+        let mut table = self.table.lock();
+        let segment = table.segments.remove(&number)?;
+        if !segment.index.is_empty() {
+            table.by_message.remove(&segment.index.first);
+        }
+        Some(segment.header)
+    }
+
+    /// Number, place of the end in the log, and messages of each segment.
+    pub(super) fn list(&self) -> Vec<Extent> {
+        let table = self.table.lock();
+        let extent = |segment: &Segment<F>| Extent {
+            number: segment.header.number,
+            size: segment.header.size,
+            end: segment.header.base + segment.end,
+            first: segment.index.first,
+            next: segment.index.next,
+        };
+        table.segments.values().map(extent).collect()
+    }
+
+    /// Bytes of all segments, and of memory for finding messages in them.
+    pub(super) fn sizes(&self) -> (u64, usize) {
+        let table = self.table.lock();
+        let size = |segment: &Segment<F>| segment.header.size;
+        let memory = |segment: &Segment<F>| segment.index.memory() + 256;
+        (
+            table.segments.values().map(size).sum(),
+            table.segments.values().map(memory).sum(),
+        )
+    }
+
+    pub(super) fn read(&self, id: u64, ahead: &mut ReadAhead) -> Result<Stored, ReadError> {
+        let place = loop {
+            match self.find(id, ahead)? {
+                Place::Memory(stored) => return Ok(stored),
+                Place::File(place) => break place,
+                Place::Unread(number, file, header, end) => {
+                    self.read_index(number, &file, &header, end)?;
+                }
+            }
+        };
+        let stored = match ahead.walk(&place, id) {
+            Ok(stored) => stored,
+            Err(ReadError::Lost) => search(&place, id)?,
+            Err(error) => return Err(error),
+        };
+        Ok(stored)
+    }
+
+    fn find(&self, id: u64, ahead: &ReadAhead) -> Result<Place<F>, ReadError> {
+        let table = self.table.lock();
+        let (_, number) = table
+            .by_message
+            .range(..=id)
+            .next_back()
+            .ok_or(ReadError::Lost)?;
+        let segment = &table.segments[number];
+        if id >= segment.index.next {
+            return Err(ReadError::Lost);
+        }
+        if !segment.index.is_complete {
+            let file = Arc::clone(&segment.file);
+            return Ok(Place::Unread(*number, file, segment.header, segment.end));
+        }
+        let mut start = segment.index.start(id);
+        if let Some(stored) = table.in_memory(*number, start, id) {
+            return Ok(Place::Memory(stored));
+        }
+        if ahead.next == (*number, id) {
+            start = ahead.next_at;
+        }
+        Ok(Place::File(InFile {
+            file: Arc::clone(&segment.file),
+            number: *number,
+            salt: segment.header.salt,
+            start,
+            end: segment.end,
+        }))
+    }
+
+    fn read_index(
+        &self,
+        number: u64,
+        file: &F,
+        header: &SegmentHeader,
+        end: u64,
+    ) -> Result<(), ReadError> {
+        let mut index = Index::new();
+        let mut scan = Scan::new(file, header.salt, PAGE, end, end);
+        while let Some(found) = scan.next().map_err(ReadError::Io)? {
+            if let Found::Record { offset, header, .. } = found
+                && header.kind == Kind::Publish
+            {
+                index.note(header.id, offset);
+            }
+        }
+        let mut table = self.table.lock();
+        if let Some(segment) = table.segments.get_mut(&number) {
+            let (first, next) = (segment.index.first, segment.index.next);
+            // Its range is what it was: who asks for what is damaged gets `Lost`.
+            let mut known = index;
+            if known.is_empty() || known.first != first {
+                let mut shifted = Index::new();
+                shifted.note(first, PAGE);
+                for id in known.first..known.next {
+                    shifted.note(id, known.start(id));
+                }
+                known = shifted;
+            }
+            known.next = next.max(known.next);
+            segment.index = known;
+        }
+        Ok(())
+    }
+}
+
+/// Where a segment ends and what it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) number: u64,
+    /// Bytes of its file.
+    pub(crate) size: u64,
+    /// In the whole log.
+    pub(crate) end: u64,
+    pub(crate) first: u64,
+    pub(crate) next: u64,
+}
+
+impl<F> Table<F> {
+    /// Looks for a message from this offset on, in what is kept in memory.
+    fn in_memory(&self, number: u64, start: u64, id: u64) -> Option<Stored> {
+        let behind = |chunk: &Chunk| (chunk.segment, chunk.offset) <= (number, start);
+        let mut index = self.tail.partition_point(behind).checked_sub(1)?;
+        let mut at = start;
+        loop {
+            let chunk = self.tail.get(index)?;
+            if chunk.segment != number || at < chunk.offset {
+                return None;
+            }
+            let from = (at - chunk.offset) as usize;
+            for (place, header) in records(chunk.bytes.get(from..)?) {
+                if header.kind == Kind::Publish && header.id == id {
+                    let start = from + place + RECORD_HEADER;
+                    let range = start..start + header.len as usize;
+                    // A small message does not keep the whole group in memory.
+                    let bytes = if header.len <= SMALL {
+                        Bytes::copy_from_slice(&chunk.bytes[range])
+                    } else {
+                        chunk.bytes.slice(range)
+                    };
+                    return Some(Stored { header, bytes });
+                }
+            }
+            at = chunk.offset + chunk.bytes.len() as u64;
+            index += 1;
+        }
+    }
+}
+
+const SMALL: u32 = 16 << 10;
+
+enum Place<F> {
+    Memory(Stored),
+    File(InFile<F>),
+    Unread(u64, Arc<F>, SegmentHeader, u64),
+}
+
+struct InFile<F> {
+    file: Arc<F>,
+    number: u64,
+    salt: u64,
+    start: u64,
+    end: u64,
+}
+
+/// The part of a segment that its reader reads next, most likely.
+#[derive(Debug, Default)]
+pub(crate) struct ReadAhead {
+    segment: u64,
+    at: u64,
+    window: Vec<u8>,
+    /// Segment and number of the message behind the one read last, and its offset.
+    next: (u64, u64),
+    next_at: u64,
+}
+
+const WINDOW: u64 = 128 << 10;
+const FIRST_WINDOW: u64 = 8 << 10;
+
+impl ReadAhead {
+    /// Goes from record to record; headers and the payload wanted are checked.
+    fn walk<F: DiskFile>(&mut self, place: &InFile<F>, id: u64) -> Result<Stored, ReadError> {
+        let mut at = place.start;
+        while at + RECORD_HEADER as u64 <= place.end {
+            let bytes = self.bytes(place, at, RECORD_HEADER)?;
+            let room = place.end - at;
+            let header =
+                RecordHeader::verify(bytes, place.salt, at, room).ok_or(ReadError::Lost)?;
+            let next = at + header.size();
+            if header.kind == Kind::Publish && header.id >= id {
+                if header.id > id {
+                    return Err(ReadError::Lost);
+                }
+                let len = header.len as usize;
+                let payload = self.bytes(place, at + RECORD_HEADER as u64, len)?;
+                if !is_payload_of(&header, payload) {
+                    return Err(ReadError::Lost);
+                }
+                let bytes = Bytes::copy_from_slice(payload);
+                self.next = (place.number, id + 1);
+                self.next_at = next;
+                return Ok(Stored { header, bytes });
+            }
+            at = next;
+        }
+        Err(ReadError::Lost)
+    }
+
+    fn bytes<F: DiskFile>(
+        &mut self,
+        place: &InFile<F>,
+        at: u64,
+        len: usize,
+    ) -> Result<&[u8], ReadError> {
+        let held = self.segment == place.number
+            && self.at <= at
+            && at + len as u64 <= self.at + self.window.len() as u64;
+        if !held {
+            // Who goes on where it was reads far ahead, who jumps does not.
+            let goes_on = self.segment == place.number
+                && (self.at..=self.at + self.window.len() as u64).contains(&at);
+            let ahead = if goes_on { WINDOW } else { FIRST_WINDOW };
+            let wanted = ahead.max(len as u64).min(place.end - at) as usize;
+            if wanted < len {
+                return Err(ReadError::Lost);
+            }
+            self.segment = 0;
+            self.window.resize(wanted, 0);
+            let read = place.file.read_full_at(&mut self.window, at);
+            let read = read.map_err(ReadError::Io)?;
+            self.window.truncate(read);
+            (self.segment, self.at) = (place.number, at);
+            if read < len {
+                return Err(ReadError::Lost);
+            }
+        }
+        let start = (at - self.at) as usize;
+        Ok(&self.window[start..start + len])
+    }
+}
+
+/// Looks for a message behind damage.
+fn search<F: DiskFile>(place: &InFile<F>, id: u64) -> Result<Stored, ReadError> {
+    let mut scan = Scan::new(&*place.file, place.salt, place.start, place.end, place.end);
+    while let Some(found) = scan.next().map_err(ReadError::Io)? {
+        if let Found::Record {
+            header, payload, ..
+        } = found
+            && header.kind == Kind::Publish
+            && header.id == id
+        {
+            let bytes = Bytes::copy_from_slice(payload);
+            return Ok(Stored { header, bytes });
+        }
+    }
+    Err(ReadError::Lost)
+}
+
+/// The records in bytes of this process, with where each begins.
+pub(super) fn records(bytes: &[u8]) -> impl Iterator<Item = (usize, RecordHeader)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let header = RecordHeader::decode(bytes.get(at..)?)?;
+        let start = at;
+        at += header.size() as usize;
+        Some((start, header))
+    })
+}
+
+/// Reads a header from the front of a file, or its copy from the back.
+pub(super) fn read_header<F: DiskFile>(file: &F) -> io::Result<Result<SegmentHeader, BadHeader>> {
+    let mut bytes = [0; 512];
+    let read = file.read_full_at(&mut bytes, 0)?;
+    let first = SegmentHeader::decode(&bytes[..read]);
+    if first != Err(BadHeader::Damaged) {
+        return Ok(first);
+    }
+    let Some(copy) = (file.size()? / PAGE).checked_sub(1) else {
+        return Ok(first);
+    };
+    let read = file.read_full_at(&mut bytes, copy * PAGE)?;
+    Ok(SegmentHeader::decode(&bytes[..read]))
+}
