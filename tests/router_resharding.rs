@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use resharding::{Drive, End, Fault, Faults, World, run, wait};
 use tenfold::rng::Rng;
 use tenfold::router::Topology;
-use tenfold::router::migration::{DriverError, Outcome, Row, Step};
+use tenfold::router::migration::{DriverError, Outcome, Phase, Row, Step};
 use tenfold::task::block_on;
 
 const FIVE: [&str; 5] = ["db-1", "db-2", "db-3", "db-4", "db-5"];
@@ -60,6 +60,29 @@ fn calls_that_fail_before_or_after_they_took_effect_leave_nothing_wrong() {
     assert_eq!(end, End::Over(Outcome::Completed));
     assert_met(&world);
     assert!(world.stats.keys_repaired > 0);
+}
+
+#[test]
+fn what_only_the_first_node_has_when_the_process_dies_counts_both_ways() {
+    let phases = [
+        Phase::Copying,
+        Phase::Verifying,
+        Phase::Switching,
+        Phase::CutOver,
+    ];
+    for phase in phases {
+        let mut world = four_to_five(&format!("between-{phase:?}"));
+        world.die_between_writes(phase);
+        let end = world.process(Faults::none(), 0, run);
+        assert_eq!(end, End::Over(Outcome::Completed));
+
+        let mut world = four_to_five(&format!("between-back-{phase:?}"));
+        world.die_between_writes(phase);
+        let end = world.process(Faults::none(), 0, |driver, faults| {
+            turn_round(driver, faults, 0)
+        });
+        assert_eq!(end, End::Over(Outcome::RolledBack));
+    }
 }
 
 #[test]

@@ -9,8 +9,8 @@ use std::thread;
 
 use tenfold::rng::Rng;
 use tenfold::router::migration::{
-    Driver, DriverError, FileJournal, Migration, MigrationError, Outcome, PartId, ReadRoute, Row,
-    Stats, Step, WriteRoute,
+    Driver, DriverError, FileJournal, Migration, MigrationError, Outcome, PartId, Phase, ReadRoute,
+    Row, Stats, Step, WriteRoute,
 };
 use tenfold::router::{NodeId, Router, Topology};
 use tenfold::task::block_on;
@@ -125,6 +125,36 @@ impl World {
         assert_eq!(router.topology().to_bytes(), topology.to_bytes());
         self.check(topology);
         End::Over(outcome)
+    }
+
+    /// A process that dies when its part is in this phase, after a write's first node and before
+    /// the second.
+    pub(crate) fn die_between_writes(&mut self, phase: Phase) {
+        let (router, faults) = (Router::new(self.old.clone()), Arc::new(Faults::none()));
+        let mut driver = self.driver(&router, &faults).unwrap();
+        let mut keys = (0..KEYS).map(|key| (key, name(key)));
+        let (key, name) = keys
+            .find(|(_, name)| driver.migration().part_of(name.as_str()).is_some())
+            .unwrap();
+        let part = driver.migration().part_of(name.as_str()).unwrap().id();
+        while driver.migration().phase(part).unwrap() != phase {
+            block_on(driver.step()).unwrap();
+        }
+        let version = self.tick();
+        let route = router.write_route(name.as_str());
+        let row = Row {
+            key: name.as_bytes().into(),
+            version,
+            value: Some(value(name.as_bytes(), version)),
+        };
+        self.shards.put(self.node(route.first()), &row).unwrap();
+        std::mem::forget(route);
+        self.history.lock().unwrap().writes.push(Write {
+            key,
+            version,
+            end: Some(self.tick()),
+            deletes: false,
+        });
     }
 
     /// Nothing if the power was cut over it.
