@@ -30,6 +30,8 @@ struct Turns {
     clients: usize,
     operations: u64,
     driver: u64,
+    /// Whether the driver has something to do: otherwise nobody waits for it.
+    driver_is_busy: bool,
 }
 
 /// A call that failed.
@@ -54,7 +56,8 @@ impl Faults {
         faults
     }
 
-    /// So many operations of clients happen for each call of the driver.
+    /// So many operations of clients happen for each call of the driver, as long as both
+    /// have something to do.
     pub(crate) fn paced(pace: u64) -> Self {
         let none = Self::none();
         Self { pace, ..none }
@@ -87,7 +90,18 @@ impl Faults {
 
     /// A client has done something.
     pub(crate) fn operated(&self) {
-        self.turns.lock().unwrap().operations += 1;
+        let mut turns = self.turns.lock().unwrap();
+        turns.operations += 1;
+        self.changed.notify_all();
+        let early = |turns: &mut Turns| {
+            turns.driver_is_busy && turns.operations > (turns.driver + 2) * self.pace
+        };
+        drop(self.changed.wait_while(turns, early).unwrap());
+    }
+
+    /// The driver has something to do, or waits for clients.
+    pub(crate) fn driver_is_busy(&self, busy: bool) {
+        self.turns.lock().unwrap().driver_is_busy = busy && self.pace > 0;
         self.changed.notify_all();
     }
 
@@ -154,6 +168,7 @@ impl Faults {
     fn wait_for_turn(&self) {
         let mut turns = self.turns.lock().unwrap();
         turns.driver += 1;
+        self.changed.notify_all();
         let early =
             |turns: &mut Turns| turns.clients > 0 && turns.operations < turns.driver * self.pace;
         drop(self.changed.wait_while(turns, early).unwrap());

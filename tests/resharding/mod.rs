@@ -8,4 +8,4 @@ mod history;
 mod world;
 
 pub(crate) use faults::{Fault, Faults};
-pub(crate) use world::{Drive, End, World};
+pub(crate) use world::{Drive, End, World, run, wait};

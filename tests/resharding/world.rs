@@ -9,8 +9,8 @@ use std::thread;
 
 use tenfold::rng::Rng;
 use tenfold::router::migration::{
-    Driver, DriverError, FileJournal, Migration, MigrationError, Outcome, ReadRoute, Row, Stats,
-    Step,
+    Driver, DriverError, FileJournal, Migration, MigrationError, Outcome, PartId, Phase, ReadRoute,
+    Row, Stats, Step, WriteRoute,
 };
 use tenfold::router::{NodeId, Router, Topology};
 use tenfold::task::block_on;
@@ -79,7 +79,7 @@ impl World {
         &mut self,
         faults: Faults,
         operations: u64,
-        drive: impl FnOnce(&mut Drive) -> Result<Step, DriverError<Fault>> + Send,
+        drive: impl FnOnce(&mut Drive, &Faults) -> Result<Step, DriverError<Fault>> + Send,
     ) -> End {
         let (router, faults) = (Router::new(self.old.clone()), Arc::new(faults));
         let seed = self.tick();
@@ -87,6 +87,7 @@ impl World {
             let mut driver = self.driver(&router, &faults)?;
             let clients = if operations > 0 { CLIENTS } else { 0 };
             faults.clients(clients as usize);
+            faults.driver_is_busy(true);
             for client in 0..clients {
                 let (this, router, faults) = (&*self, &router, &*faults);
                 let rng = Rng::with_seed(seed * u64::from(CLIENTS) + u64::from(client));
@@ -94,16 +95,17 @@ impl World {
             }
             let faults = &faults;
             let driving = scope.spawn(move || {
-                let mut ended = drive(&mut driver);
+                let _idle_at_last = Idles(faults);
+                let mut ended = drive(&mut driver, faults);
                 loop {
                     match ended {
                         Ok(Step::Over(outcome)) => return Some((outcome, driver.stats())),
                         Ok(Step::Held) => {
                             driver.release();
-                            ended = block_on(driver.run());
+                            ended = run(&mut driver, faults);
                         }
                         Err(_) if faults.power_is_out() => return None,
-                        Err(DriverError::Store { .. }) => ended = block_on(driver.run()),
+                        Err(DriverError::Store { .. }) => ended = run(&mut driver, faults),
                         other => panic!("{other:?}"),
                     }
                 }
@@ -123,6 +125,36 @@ impl World {
         assert_eq!(router.topology().to_bytes(), topology.to_bytes());
         self.check(topology);
         End::Over(outcome)
+    }
+
+    /// A process that dies when its part is in this phase, after a write's first node and before
+    /// the second.
+    pub(crate) fn die_between_writes(&mut self, phase: Phase) {
+        let (router, faults) = (Router::new(self.old.clone()), Arc::new(Faults::none()));
+        let mut driver = self.driver(&router, &faults).unwrap();
+        let mut keys = (0..KEYS).map(|key| (key, name(key)));
+        let (key, name) = keys
+            .find(|(_, name)| driver.migration().part_of(name.as_str()).is_some())
+            .unwrap();
+        let part = driver.migration().part_of(name.as_str()).unwrap().id();
+        while driver.migration().phase(part).unwrap() != phase {
+            block_on(driver.step()).unwrap();
+        }
+        let version = self.tick();
+        let route = router.write_route(name.as_str());
+        let row = Row {
+            key: name.as_bytes().into(),
+            version,
+            value: Some(value(name.as_bytes(), version)),
+        };
+        self.shards.put(self.node(route.first()), &row).unwrap();
+        std::mem::forget(route);
+        self.history.lock().unwrap().writes.push(Write {
+            key,
+            version,
+            end: Some(self.tick()),
+            deletes: false,
+        });
     }
 
     /// Nothing if the power was cut over it.
@@ -195,7 +227,18 @@ impl World {
         let own = (client..KEYS).step_by(7 * CLIENTS as usize);
         let begun = |key| (key, self.tick(), router.read_route(name(key).as_str()));
         let begun: Vec<_> = own.map(begun).collect();
-        for _ in 0..operations {
+        // And one writes, and is held up.
+        let mut own = (client..KEYS).step_by(CLIENTS as usize).map(name);
+        let moves = |key: &String| self.old.route(key.as_str()) != self.new.route(key.as_str());
+        let held = own.position(|key| moves(&key)).unwrap_or_default() as u32 * CLIENTS + client;
+        let mut held = Some((held, router.write_route(name(held).as_str())));
+        for operation in 0..operations {
+            if operation == operations / 4 * 3
+                && let Some((key, route)) = held.take()
+            {
+                let key = [key.into(), self.tick()];
+                let _ = self.write_by(router, faults, route, key, false, &mut history);
+            }
             let mut key = rng.below(SHARED) as u32;
             if rng.below(4) > 0 {
                 key = rng.below(u64::from(KEYS / CLIENTS)) as u32 * CLIENTS + client;
@@ -230,18 +273,36 @@ impl World {
         let (before, route) = (self.tick(), router.write_route(name.as_str()));
         let slow = before.is_multiple_of(8);
         let version = if slow {
-            // Some as long as a part takes to be copied and verified.
-            let rounds = if before.is_multiple_of(64) { 20 } else { 1 };
-            for _ in 0..rounds {
-                if let Err(fault) = self.linger(router, faults, key, history) {
-                    route.not_written();
-                    return Err(fault);
-                }
+            if let Err(fault) = self.linger(router, faults, key, history) {
+                route.not_written();
+                return Err(fault);
             }
             self.tick()
         } else {
             before
         };
+        self.write_by(
+            router,
+            faults,
+            route,
+            [key.into(), version],
+            deletes,
+            history,
+        )
+    }
+
+    /// Writes by a route, and lets others go on before the second write, perhaps.
+    fn write_by(
+        &self,
+        router: &Router,
+        faults: &Faults,
+        route: WriteRoute,
+        [key, version]: [u64; 2],
+        deletes: bool,
+        history: &mut History,
+    ) -> Result<(), Fault> {
+        let (key, slow) = (key as u32, version.is_multiple_of(8));
+        let name = name(key);
         let row = Row {
             key: name.as_bytes().into(),
             version,
@@ -379,6 +440,36 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// As [`Driver::run`], and lets clients go on while it waits for them.
+pub(crate) fn run(driver: &mut Drive, faults: &Faults) -> Result<Step, DriverError<Fault>> {
+    loop {
+        match block_on(driver.step())? {
+            Step::Worked => {}
+            Step::Waiting(part) => wait(driver, part, faults)?,
+            end => return Ok(end),
+        }
+    }
+}
+
+pub(crate) fn wait(
+    driver: &mut Drive,
+    part: PartId,
+    faults: &Faults,
+) -> Result<(), DriverError<Fault>> {
+    faults.driver_is_busy(false);
+    block_on(driver.migration().drained(part))?;
+    faults.driver_is_busy(true);
+    Ok(())
+}
+
+struct Idles<'a>(&'a Faults);
+
+impl Drop for Idles<'_> {
+    fn drop(&mut self) {
+        self.0.driver_is_busy(false);
     }
 }
 
