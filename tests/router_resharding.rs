@@ -17,14 +17,14 @@ const FIVE: [&str; 5] = ["db-1", "db-2", "db-3", "db-4", "db-5"];
 fn four_to_five(test: &str) -> World {
     let four = Topology::builder()
         .nodes(FIVE[..4].iter().copied())
-        .slots(64);
+        .slots(32);
     let four = four.build().unwrap();
     let five = four.edit().node(FIVE[4]).build().unwrap();
     World::new(test, &FIVE, four, five)
 }
 
 fn five_to_four(test: &str) -> World {
-    let five = Topology::builder().nodes(FIVE).slots(64).build().unwrap();
+    let five = Topology::builder().nodes(FIVE).slots(32).build().unwrap();
     let four = five.edit().remove(FIVE[1]).build().unwrap();
     World::new(test, &FIVE, five, four)
 }

@@ -172,7 +172,7 @@ impl World {
             migration => {
                 let store = Faulty(self.shards.clone(), faults.clone());
                 let driver = Driver::new(migration.unwrap(), store);
-                Some(driver.page(4).in_flight(3).hold_before_clean_up())
+                Some(driver.page(4).in_flight(4).hold_before_clean_up())
             }
         }
     }
@@ -227,22 +227,29 @@ impl World {
         let own = (client..KEYS).step_by(7 * CLIENTS as usize);
         let begun = |key| (key, self.tick(), router.read_route(name(key).as_str()));
         let begun: Vec<_> = own.map(begun).collect();
-        // And one writes, and is held up.
-        let mut own = (client..KEYS).step_by(CLIENTS as usize).map(name);
-        let moves = |key: &String| self.old.route(key.as_str()) != self.new.route(key.as_str());
-        let held = own.position(|key| moves(&key)).unwrap_or_default() as u32 * CLIENTS + client;
-        let mut held = Some((held, router.write_route(name(held).as_str())));
+        let moves = |key: &u32| {
+            let name = name(*key);
+            self.old.route(name.as_str()) != self.new.route(name.as_str())
+        };
+        let moving: Vec<_> = (0..KEYS).filter(moves).collect();
+        let own = |key: &u32| key % CLIENTS == client;
+        let moving_own: Vec<_> = moving.iter().copied().filter(own).collect();
+        // And one begins to write, and is held up.
+        let route = |key| (key, router.write_route(name(key).as_str()));
+        let mut held = (client == 0).then(|| route(moving_own[0]));
         for operation in 0..operations {
-            if operation == operations / 4 * 3
+            if operation == operations / 2
                 && let Some((key, route)) = held.take()
             {
                 let key = [key.into(), self.tick()];
                 let _ = self.write_by(router, faults, route, key, false, &mut history);
             }
-            let mut key = rng.below(SHARED) as u32;
-            if rng.below(4) > 0 {
-                key = rng.below(u64::from(KEYS / CLIENTS)) as u32 * CLIENTS + client;
-            }
+            // Half of what they do is about what moves, and some of that is everybody's.
+            let key = match rng.below(4) {
+                0 => moving[rng.below(SHARED) as usize],
+                1 => moving_own[rng.below(moving_own.len() as u64) as usize],
+                _ => rng.below(u64::from(KEYS / CLIENTS)) as u32 * CLIENTS + client,
+            };
             let done = match rng.below(10) {
                 choice @ 0..5 => self.read(router, faults, key, choice == 0, &mut history),
                 choice => self.write(router, faults, key, choice < 7, &mut history),
