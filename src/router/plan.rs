@@ -137,7 +137,12 @@ impl Move {
 #[non_exhaustive]
 pub enum Span {
     /// Those whose [`stable_hash(0)`](crate::hash::StableKey::stable_hash) is in this
-    /// range: `WHERE hash BETWEEN start AND end`, if rows are stored with it.
+    /// range: `WHERE hash BETWEEN start AND end`, if rows are stored with it. Where a
+    /// database has signed numbers only, store `(hash ^ 1 << 63) as i64`, and ask for
+    /// both ends alike: that keeps the order.
+    ///
+    /// The hash of a row that is there as bytes is that of its canonical bytes:
+    /// `bytes.stable_hash(0)`.
     Hashes(RangeInclusive<u64>),
     /// Slots of a Redis Cluster.
     RedisSlots(RangeInclusive<u64>),

@@ -235,7 +235,8 @@ impl<S: Store> Driver<S> {
         }
     }
 
-    /// Takes one step of one part.
+    /// Takes one step of one part. Once the migration is over it does nothing, and answers
+    /// [`Step::Over`] again and again.
     ///
     /// # Errors
     /// [`DriverError`]; the same step comes again.

@@ -79,11 +79,14 @@ impl Guards {
 
     /// Notes that someone waits. To be called before looking.
     pub(super) fn wait(&self, waker: &Waker) {
+        // Cloning a waker is user code, and happens under no lock; so does dropping it.
+        let mut fresh = Some(waker.clone());
         let mut waiting = self.waiting.lock();
         if !waiting.iter().any(|other| other.will_wake(waker)) {
-            waiting.push(waker.clone());
+            waiting.extend(fresh.take());
         }
         self.awaited.store(1, Ordering::SeqCst);
+        drop(waiting);
     }
 
     /// How many routes to keys of a part are older than this.

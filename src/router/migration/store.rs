@@ -11,6 +11,10 @@ pub struct Row {
     pub key: Box<[u8]>,
     /// Of two rows of a key the one with the higher version counts. A key's versions
     /// are the caller's: each acknowledged write has a higher one than those before.
+    ///
+    /// No two writes of a key may have the same: count them by a sequence or a clock, not by
+    /// what the row says. Two writers that begin on different nodes read the same version
+    /// there, and `version + 1` would be the same for both.
     pub version: u64,
     /// What it says; nothing if it is a tombstone.
     pub value: Option<Box<[u8]>>,
