@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tenfold::rng::Rng;
 use tenfold::router::migration::Row;
-use tenfold::router::{NodeId, Router, Topology};
+use tenfold::router::{Router, Topology};
 
 use super::NODES;
 use super::shards::Shards;
@@ -18,8 +18,6 @@ const USERS: u64 = 10_000;
 pub(crate) struct App {
     pub(crate) router: Router,
     pub(crate) shards: Arc<Shards>,
-    /// The later topology knows the names of all nodes.
-    names: Topology,
     version: u64,
     rng: Rng,
     /// The last version of every user, unless deleted.
@@ -29,16 +27,11 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(
-        directory: &Path,
-        old: &Topology,
-        new: &Topology,
-    ) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn new(directory: &Path, old: &Topology) -> Result<Self, Box<dyn Error>> {
         std::fs::create_dir_all(directory)?;
         let mut app = Self {
             router: Router::new(old.clone()),
             shards: Arc::new(Shards::open(directory, &NODES)?),
-            names: new.clone(),
             version: 0,
             rng: Rng::with_seed(42),
             told: BTreeMap::new(),
@@ -60,7 +53,7 @@ impl App {
             value: value.map(|value| value.as_bytes().into()),
         };
         let route = self.router.write_route(user);
-        let first = self.name(route.first());
+        let first = route.name(route.first()).unwrap_or_default();
         if row.value.is_some() || route.keep_tombstone() {
             self.shards.put(first, &row)?;
         } else {
@@ -69,7 +62,8 @@ impl App {
         // From here on it counts. If the second write fails, the route is dropped,
         // and the migration sees to it.
         if let Some(second) = route.second() {
-            self.shards.put(self.name(second), &row)?;
+            self.shards
+                .put(route.name(second).unwrap_or_default(), &row)?;
         }
         route.written();
         match value {
@@ -85,17 +79,14 @@ impl App {
             let route = self.router.read_route(user);
             let mut newest: Option<Row> = None;
             for node in route.nodes() {
-                let row = self.shards.find(self.name(node), user.as_bytes())?;
+                let shard = route.name(node).unwrap_or_default();
+                let row = self.shards.find(shard, user.as_bytes())?;
                 newest = newest.into_iter().chain(row).max_by_key(|row| row.version);
             }
             if route.is_current() {
                 return Ok(newest.filter(|row| row.value.is_some()));
             }
         }
-    }
-
-    pub(crate) fn name(&self, node: NodeId) -> &str {
-        self.names.name(node).unwrap_or_default()
     }
 
     /// Some users come: most look, some change their name, a few go or are new.

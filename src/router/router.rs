@@ -71,6 +71,12 @@ impl InForce {
         &self.topology
     }
 
+    /// The name of a node of either topology, if there are two.
+    pub(super) fn name(&self, id: NodeId) -> Option<&str> {
+        let new = || self.moving.as_ref()?.new_name(id);
+        self.topology.name(id).or_else(new)
+    }
+
     /// Whether some key of this slot goes elsewhere than the topology says, so that
     /// whoever asks for one has to take the cold path.
     fn is_slow(&self, slot: usize) -> bool {

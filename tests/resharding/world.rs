@@ -322,6 +322,7 @@ impl World {
             deletes,
         };
         let put = |node| {
+            assert_eq!(route.name(node), Some(self.node(node)));
             if deletes && !route.keep_tombstone() {
                 return self.shards.delete(self.node(node), &row.key, version);
             }
@@ -407,7 +408,10 @@ impl World {
         history: &mut History,
     ) -> Result<bool, Fault> {
         let name = name(key);
-        let find = |node| faults.plain(|| self.shards.find(self.node(node), name.as_bytes()));
+        let find = |node| {
+            assert_eq!(route.name(node), Some(self.node(node)));
+            faults.plain(|| self.shards.find(self.node(node), name.as_bytes()))
+        };
         let rows: Vec<_> = route.nodes().map(find).collect::<Result<_, _>>()?;
         if let [new, old] = &rows[..] {
             self.reads_of_two.fetch_add(1, Ordering::Relaxed);

@@ -98,6 +98,10 @@ impl Moving {
         part.contains(point).then_some(part)
     }
 
+    pub(in crate::router) fn new_name(&self, id: NodeId) -> Option<&str> {
+        self.new.name(id)
+    }
+
     pub(in crate::router) fn to_epoch(&self) -> u64 {
         self.new.epoch()
     }

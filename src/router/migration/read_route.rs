@@ -6,7 +6,7 @@ use super::moving::Moving;
 use super::part::PartId;
 use super::point::Point;
 use crate::router::node::NodeId;
-use crate::router::router::Router;
+use crate::router::router::{InForce, Router};
 
 /// Where a read must go.
 ///
@@ -30,6 +30,8 @@ use crate::router::router::Router;
 /// ```
 pub struct ReadRoute {
     router: Router,
+    /// By what it was given.
+    seen: Arc<InForce>,
     point: Point,
     stamp: Stamp,
     first: NodeId,
@@ -41,6 +43,7 @@ pub struct ReadRoute {
 impl ReadRoute {
     pub(in crate::router) fn new(
         router: Router,
+        seen: Arc<InForce>,
         point: Point,
         stamp: Stamp,
         [first, second]: [Option<NodeId>; 2],
@@ -48,6 +51,7 @@ impl ReadRoute {
     ) -> Self {
         Self {
             router,
+            seen,
             point,
             stamp,
             first: first.unwrap_or(NodeId::from_raw(0)),
@@ -70,6 +74,12 @@ impl ReadRoute {
     /// The old node, if two are to be compared.
     pub fn second(&self) -> Option<NodeId> {
         self.second
+    }
+
+    /// The name of a node of this route. [`Router::topology`] may not have it: during a
+    /// migration it is the old one, and after it the new one.
+    pub fn name(&self, node: NodeId) -> Option<&str> {
+        self.seen.name(node)
     }
 
     /// Whether what was read by this route may be believed: no phase has begun

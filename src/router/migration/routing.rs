@@ -36,7 +36,15 @@ impl Router {
             let Some(((moving, part), key)) = moving.zip(part).zip(bytes) else {
                 count(&mut shard, &point, seen.stamp);
                 drop(shard);
-                return WriteRoute::new(self.clone(), point, seen.stamp, home, None, false);
+                return WriteRoute::new(
+                    self.clone(),
+                    Arc::clone(&seen),
+                    point,
+                    seen.stamp,
+                    home,
+                    None,
+                    false,
+                );
             };
             let (phase, stamp) = moving.phase(part.id());
             count(&mut shard, &point, stamp);
@@ -52,7 +60,15 @@ impl Router {
                 key,
             });
             let keep_tombstone = phase.keeps_tombstones();
-            return WriteRoute::new(self.clone(), point, stamp, first, second, keep_tombstone);
+            return WriteRoute::new(
+                self.clone(),
+                Arc::clone(&seen),
+                point,
+                stamp,
+                first,
+                second,
+                keep_tombstone,
+            );
         }
     }
 
@@ -66,21 +82,35 @@ impl Router {
         let found = moving.and_then(|moving| Some((moving, moving.part_at(&point)?)));
         let Some((moving, part)) = found else {
             let nodes = [Some(seen.topology().route(&key)), None];
-            return ReadRoute::new(self.clone(), point, seen.stamp, nodes, None);
+            return ReadRoute::new(
+                self.clone(),
+                Arc::clone(&seen),
+                point,
+                seen.stamp,
+                nodes,
+                None,
+            );
         };
         let (phase, stamp) = moving.phase(part.id());
         if phase.reads_both() {
             let nodes = [Some(part.to()), Some(part.from())];
             let bytes = table.key_bytes(&key);
             let part = Some((moving.clone(), part.id(), bytes));
-            return ReadRoute::new(self.clone(), point, stamp, nodes, part);
+            return ReadRoute::new(self.clone(), Arc::clone(&seen), point, stamp, nodes, part);
         }
         let node = if phase.new_first() {
             part.to()
         } else {
             part.from()
         };
-        ReadRoute::new(self.clone(), point, stamp, [Some(node), None], None)
+        ReadRoute::new(
+            self.clone(),
+            Arc::clone(&seen),
+            point,
+            stamp,
+            [Some(node), None],
+            None,
+        )
     }
 
     /// The stamp of what reads of this point go by.

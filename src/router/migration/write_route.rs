@@ -6,7 +6,7 @@ use super::moving::Moving;
 use super::part::PartId;
 use super::point::Point;
 use crate::router::node::NodeId;
-use crate::router::router::Router;
+use crate::router::router::{InForce, Router};
 
 /// Where a write must go, and a guard: as long as it lives, the phase that it was
 /// given in is not over.
@@ -30,6 +30,8 @@ use crate::router::router::Router;
 #[must_use = "a write route says where to write, and must hear how it went"]
 pub struct WriteRoute {
     router: Router,
+    /// By what it was given.
+    seen: Arc<InForce>,
     point: Point,
     stamp: Stamp,
     first: NodeId,
@@ -49,6 +51,7 @@ pub(in crate::router) struct Second {
 impl WriteRoute {
     pub(in crate::router) fn new(
         router: Router,
+        seen: Arc<InForce>,
         point: Point,
         stamp: Stamp,
         first: NodeId,
@@ -57,6 +60,7 @@ impl WriteRoute {
     ) -> Self {
         Self {
             router,
+            seen,
             point,
             stamp,
             first,
@@ -74,6 +78,12 @@ impl WriteRoute {
     /// The node that must have it too.
     pub fn second(&self) -> Option<NodeId> {
         self.second.as_ref().map(|second| second.node)
+    }
+
+    /// The name of a node of this route. [`Router::topology`] may not have it: during a
+    /// migration it is the old one, and after it the new one.
+    pub fn name(&self, node: NodeId) -> Option<&str> {
+        self.seen.name(node)
     }
 
     /// Whether a deletion must leave a tombstone: a row without a value, of a
