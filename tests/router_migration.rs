@@ -617,3 +617,60 @@ fn once_the_new_node_had_the_say_going_back_needs_equal_nodes() {
     router.write_route(key).failed_second();
     assert_eq!(migration.step_back(part).unwrap(), Phase::Copying);
 }
+
+/// Rows that were removed from their old nodes were looked for there, by whoever
+/// asked for many keys at once, until the last part was done.
+#[test]
+fn many_keys_at_once_are_looked_for_where_each_one_is() {
+    let (router, new) = two_to_three();
+    let store = fill(&router, 300);
+    let migration = Migration::begin(&router, &new, MemoryJournal::new()).unwrap();
+    let mut driver = Driver::new(migration, store.clone()).page(7).in_flight(2);
+    let keys: Vec<_> = (0..300).map(|key| format!("user:{key}")).collect();
+    let name = |node| new.name(node).unwrap();
+    let mut steps = 0;
+    loop {
+        let mut nodes = Vec::new();
+        router.route_many(&keys, &mut nodes);
+        let groups = router.group_by_node(&keys);
+        for (key, node) in keys.iter().zip(&nodes) {
+            assert_eq!(*node, router.route(key.as_str()));
+            assert_eq!(router.route_where(key.as_str(), |_| true), Some(*node));
+            assert!(store.read(name(*node), key.as_bytes()).is_some(), "{key}");
+        }
+        for (node, positions) in groups.iter() {
+            assert!(positions.iter().all(|at| nodes[*at as usize] == node));
+        }
+        let (rows, names) = (store.clone(), new.clone());
+        let read = router.scatter(keys.clone()).run(move |node, keys| {
+            let row = |key: &String| rows.read(names.name(node).unwrap(), key.as_bytes());
+            let found: Vec<_> = keys.iter().map(row).collect();
+            std::future::ready(Ok::<_, std::convert::Infallible>(found))
+        });
+        let gathered = block_on(read).unwrap();
+        assert!(
+            gathered
+                .answers()
+                .iter()
+                .all(|row| matches!(row, Some(Some(_))))
+        );
+        // Every row is on one of them, at least.
+        let all = router.scatter_all().run(|node| {
+            let rows = store.rows(name(node));
+            std::future::ready(Ok::<_, std::convert::Infallible>(rows))
+        });
+        let found = block_on(all)
+            .unwrap()
+            .into_answers()
+            .into_iter()
+            .flatten()
+            .flatten();
+        let found: std::collections::BTreeSet<_> = found.map(|row| row.key).collect();
+        assert_eq!(found.len(), 300);
+        steps += 1;
+        if matches!(block_on(driver.step()).unwrap(), Step::Over(_)) {
+            break;
+        }
+    }
+    assert!(steps > 20);
+}

@@ -116,22 +116,7 @@ impl Topology {
     pub fn group_by_node<K: StableKey>(&self, keys: impl IntoIterator<Item = K>) -> Groups {
         let mut nodes = Vec::new();
         self.route_many(keys, &mut nodes);
-        // Counting sort: where each node's part ends, then everyone to his place.
-        let mut ends = vec![0_u32; self.node_bound() + 1];
-        for id in &nodes {
-            ends[id.index() + 1] += 1;
-        }
-        for id in 1..ends.len() {
-            ends[id] += ends[id - 1];
-        }
-        let mut next = ends.clone();
-        let mut positions = vec![0; nodes.len()];
-        for (at, id) in nodes.iter().enumerate() {
-            let place = &mut next[id.index()];
-            positions[*place as usize] = at as u32;
-            *place += 1;
-        }
-        Groups { ends, positions }
+        Groups::sorted(&nodes, self.node_bound())
     }
 
     /// The slot of a key, if the policy has slots; something may be
@@ -155,6 +140,26 @@ pub struct Groups {
 }
 
 impl Groups {
+    /// Sorts positions by node, of which all are below the bound.
+    pub(super) fn sorted(nodes: &[NodeId], bound: usize) -> Self {
+        // Counting sort: where each node's part ends, then everyone to his place.
+        let mut ends = vec![0_u32; bound + 1];
+        for id in nodes {
+            ends[id.index() + 1] += 1;
+        }
+        for id in 1..ends.len() {
+            ends[id] += ends[id - 1];
+        }
+        let mut next = ends.clone();
+        let mut positions = vec![0; nodes.len()];
+        for (at, id) in nodes.iter().enumerate() {
+            let place = &mut next[id.index()];
+            positions[*place as usize] = at as u32;
+            *place += 1;
+        }
+        Self { ends, positions }
+    }
+
     /// The nodes that have keys, and the positions of those, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (NodeId, &[u32])> {
         self.ends

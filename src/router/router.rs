@@ -85,13 +85,36 @@ impl InForce {
             || moving.is_some_and(|moving| moving.is_slow(slot))
     }
 
+    /// The topology that says where a key is: the new one's, once the key's part is there.
+    fn topology_for(&self, key: &impl StableKey) -> &Topology {
+        let moving = self.moving.as_ref();
+        let new = moving.and_then(|moving| moving.new_for(&self.topology.0.point(key)));
+        new.unwrap_or(&self.topology)
+    }
+
+    pub(super) fn group_by_node<K: StableKey>(&self, keys: impl IntoIterator<Item = K>) -> Groups {
+        let Some(moving) = &self.moving else {
+            return self.topology.group_by_node(keys);
+        };
+        let nodes: Vec<_> = keys.into_iter().map(|key| self.route(&key)).collect();
+        let bound = self.topology.node_bound().max(moving.new_bound());
+        Groups::sorted(&nodes, bound)
+    }
+
+    /// All nodes that may have keys, those of a migration's new topology included.
+    pub(super) fn nodes(&self) -> Vec<NodeId> {
+        let added = self.moving.iter().flat_map(|moving| moving.added());
+        let nodes = self.topology.nodes().map(|(id, _)| id);
+        nodes.chain(added).collect()
+    }
+
     fn route(&self, key: &impl StableKey) -> NodeId {
         let moving = self.moving.as_ref();
         let new = moving.and_then(|moving| moving.new_owner(&self.topology.0.point(key)));
         new.unwrap_or_else(|| self.topology.route(key))
     }
 
-    fn replicas(&self, key: &impl StableKey) -> Replicas {
+    pub(super) fn replicas(&self, key: &impl StableKey) -> Replicas {
         let moving = self.moving.as_ref();
         let new = moving.and_then(|moving| moving.new_replicas(&self.topology.0.point(key)));
         new.unwrap_or_else(|| self.topology.replicas(key))
@@ -254,6 +277,10 @@ impl Router {
         }
     }
 
+    pub(super) fn in_force(&self) -> Arc<InForce> {
+        self.0.in_force.load_full()
+    }
+
     pub(super) fn timer(&self) -> &Timer {
         self.0.timer.get_or_init(Timer::thread)
     }
@@ -278,21 +305,29 @@ impl Router {
         key: impl StableKey,
         accept: impl FnMut(NodeId) -> bool,
     ) -> Option<NodeId> {
-        self.topology().route_where(key, accept)
+        let now = self.0.in_force.load_full();
+        now.topology_for(&key).route_where(key, accept)
     }
 
-    /// Routes many keys by one topology: see [`Topology::route_many`].
+    /// Routes many keys by one topology: see [`Topology::route_many`]. In the midst of a
+    /// [migration](super::migration) each goes where [`route`](Self::route) says.
     pub fn route_many<K: StableKey>(
         &self,
         keys: impl IntoIterator<Item = K>,
         nodes: &mut Vec<NodeId>,
     ) {
-        self.topology().route_many(keys, nodes);
+        let now = self.0.in_force.load_full();
+        if now.moving.is_none() {
+            return now.topology.route_many(keys, nodes);
+        }
+        nodes.clear();
+        nodes.extend(keys.into_iter().map(|key| now.route(&key)));
     }
 
-    /// Sorts keys by node, by one topology: see [`Topology::group_by_node`].
+    /// Sorts keys by node, by one topology: see [`Topology::group_by_node`]. In the midst of a
+    /// [migration](super::migration) each goes where [`route`](Self::route) says.
     pub fn group_by_node<K: StableKey>(&self, keys: impl IntoIterator<Item = K>) -> Groups {
-        self.topology().group_by_node(keys)
+        self.0.in_force.load_full().group_by_node(keys)
     }
 }
 

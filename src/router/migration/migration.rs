@@ -117,7 +117,7 @@ impl Migration {
     /// # Errors
     /// [`MigrationError::UnderWay`] if a migration is; [`MigrationError::Stale`],
     /// [`MigrationError::Unrelated`], [`MigrationError::Incomparable`] if the topology does not
-    /// fit; [`MigrationError::JournalInUse`] or what is wrong with the journal.
+    /// fit; [`MigrationError::SingleKeys`] if a pin or the like would have to move, or stay behind; [`MigrationError::JournalInUse`] or what is wrong with the journal.
     pub fn begin(
         router: &Router,
         new: &Topology,

@@ -98,6 +98,22 @@ impl Moving {
         part.contains(point).then_some(part)
     }
 
+    /// The new topology, if it names who has the say about a point.
+    pub(in crate::router) fn new_for(&self, point: &Point) -> Option<&Topology> {
+        self.new_owner(point)?;
+        Some(&self.new)
+    }
+
+    /// The nodes that the old topology does not have.
+    pub(in crate::router) fn added(&self) -> impl Iterator<Item = NodeId> {
+        let new = self.new.nodes().map(|(id, _)| id);
+        new.filter(|id| self.old.node(*id).is_none())
+    }
+
+    pub(in crate::router) fn new_bound(&self) -> usize {
+        self.new.node_bound()
+    }
+
     pub(in crate::router) fn new_name(&self, id: NodeId) -> Option<&str> {
         self.new.name(id)
     }

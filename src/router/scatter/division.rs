@@ -2,7 +2,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::hash::StableKey;
-use crate::router::{NodeId, Topology};
+use crate::router::NodeId;
+use crate::router::router::InForce;
 
 /// The keys of a read, sorted by the node to ask, all by one topology.
 pub(super) struct Division<K> {
@@ -30,10 +31,10 @@ pub(super) struct Part {
 impl<K: StableKey> Division<K> {
     /// Divides by node, and if it may come to that, within each by the node of the second
     /// copy. At most 2^32 keys.
-    pub(super) fn by_key(topology: &Topology, keys: Vec<K>, hedged: bool) -> Self {
-        let groups = topology.group_by_node(&keys);
+    pub(super) fn by_key(seen: &InForce, keys: Vec<K>, hedged: bool) -> Self {
+        let groups = seen.group_by_node(&keys);
         let mut division = Self {
-            epoch: topology.epoch(),
+            epoch: seen.topology().epoch(),
             keys: Arc::default(),
             positions: Vec::new(),
             shards: Vec::new(),
@@ -46,8 +47,8 @@ impl<K: StableKey> Division<K> {
             division.add(node, keys);
         }
         division.positions = groups.into_positions();
-        if hedged && topology.replica_count() > 1 {
-            division.divide_by_second(topology, &keys);
+        if hedged && seen.topology().replica_count() > 1 {
+            division.divide_by_second(seen, &keys);
         }
         let mut unsorted: Vec<_> = keys.into_iter().map(Some).collect();
         let sorted = division.positions.iter();
@@ -56,9 +57,9 @@ impl<K: StableKey> Division<K> {
         division
     }
 
-    fn divide_by_second(&mut self, topology: &Topology, keys: &[K]) {
+    fn divide_by_second(&mut self, seen: &InForce, keys: &[K]) {
         self.parts.clear();
-        let second = |at: u32| topology.replicas(&keys[at as usize]).get(1).copied();
+        let second = |at: u32| seen.replicas(&&keys[at as usize]).get(1).copied();
         let mut by_second = Vec::new();
         for shard in &mut self.shards {
             let positions = &mut self.positions[shard.keys.clone()];
@@ -106,10 +107,10 @@ impl<K> Division<K> {
 
 impl Division<NodeId> {
     /// Every node for itself, in the order of names.
-    pub(super) fn of_nodes(topology: &Topology) -> Self {
-        let keys: Vec<_> = topology.nodes().map(|(node, _)| node).collect();
+    pub(super) fn of_nodes(seen: &InForce) -> Self {
+        let keys: Vec<_> = seen.nodes();
         let mut division = Self {
-            epoch: topology.epoch(),
+            epoch: seen.topology().epoch(),
             positions: (0..keys.len() as u32).collect(),
             keys: Arc::default(),
             shards: Vec::new(),

@@ -79,6 +79,11 @@
 //!
 //! # What it is not
 //!
+//! In the midst of a [migration](super::migration) each key is asked of the one node that
+//! [`route`](super::Router::route) says, not of both: it may miss the last write of a key whose part is between
+//! two phases, where a [`read_route`](super::Router::read_route) would not. Every node, then, is those of both
+//! topologies, and a row may be on two of them.
+//!
 //! It does not connect, and does not repeat: a call that shall be tried again does so itself. It does not
 //! remember which node was slow yesterday; [`CallTimes`] knows times, not nodes. It runs no call that blocks
 //! unless it is [given a pool](Scatter::run_on). It reads: of writes to many shards some would be done, and

@@ -12,7 +12,8 @@ use super::partial::Partial;
 use super::pool::hand_over;
 use super::read::Read;
 use crate::hash::StableKey;
-use crate::router::{NodeId, Router, Topology};
+use crate::router::router::InForce;
+use crate::router::{NodeId, Router};
 use crate::task::{Executor, block_on};
 use crate::time::Timer;
 
@@ -31,7 +32,7 @@ use crate::time::Timer;
 #[must_use = "a read does nothing until it is run"]
 pub struct Scatter<K> {
     router: Router,
-    topology: Topology,
+    seen: Arc<InForce>,
     keys: Vec<K>,
     rules: Rules,
 }
@@ -84,7 +85,7 @@ impl Router {
 impl<K> Scatter<K> {
     fn new(router: &Router, keys: Vec<K>) -> Self {
         Self {
-            topology: router.topology(),
+            seen: router.in_force(),
             router: router.clone(),
             keys,
             rules: Rules {
@@ -209,7 +210,7 @@ impl<K: StableKey> Scatter<K> {
             return Err(InvalidScatter::TooManyKeys { found, max }.into());
         }
         let hedged = self.rules.hedge.is_some();
-        let division = Division::by_key(&self.topology, self.keys, hedged);
+        let division = Division::by_key(&self.seen, self.keys, hedged);
         self.rules.read(&self.router, division, call).await
     }
 }
@@ -229,7 +230,7 @@ impl Scatter<EveryNode> {
         F: Future<Output = Result<A, E>>,
     {
         self.rules.check()?;
-        let division = Division::of_nodes(&self.topology);
+        let division = Division::of_nodes(&self.seen);
         let call = |node, _| {
             let answer = call(node);
             async move { one(answer.await) }
@@ -252,7 +253,7 @@ impl Scatter<EveryNode> {
         E: Send + 'static,
     {
         self.rules.check()?;
-        let division = Division::of_nodes(&self.topology);
+        let division = Division::of_nodes(&self.seen);
         let call = Arc::new(call);
         block_on(self.rules.read(&self.router, division, |node, _| {
             let call = Arc::clone(&call);
