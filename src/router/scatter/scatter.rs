@@ -217,7 +217,7 @@ impl<K: StableKey> Scatter<K> {
 
 impl Scatter<EveryNode> {
     /// Calls every node, as [`Scatter::run`] calls those that have keys. Answers are in the order of
-    /// [`Topology::nodes`].
+    /// [`Topology::nodes`](crate::router::Topology::nodes).
     ///
     /// # Errors
     ///
