@@ -31,7 +31,7 @@ pub enum Durability {
     /// between calls.
     Interval(Duration),
     /// It is in the file: a kill does not take it away. The log syncs when it has to,
-    /// at most every 16 MiB.
+    /// at the latest after 4 MiB.
     Process,
     /// It is in memory: a kill takes away what nobody has written yet, which consumers,
     /// [`flush`](Queue::flush) and a full buffer do.
@@ -232,7 +232,7 @@ impl QueueBuilder {
                 Durability::Interval(interval) => Some(interval),
                 _ => None,
             },
-            undurable: 16 << 20,
+            undurable: 4 << 20,
             tail: self.tail,
             seed,
         };

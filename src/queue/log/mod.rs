@@ -2,12 +2,14 @@
 //! happened. It knows nothing of what records mean.
 //!
 //! `format.rs` is the bytes; `scan.rs` reads them; `commit.rs` is who writes when;
-//! `writer.rs` the end of the log; `segments.rs` where messages lie; `recover.rs` what
-//! is there after a crash; `checkpoint.rs` what shortens that.
+//! `writer.rs` the end of the log; `segments.rs` where messages lie, `locate.rs` where
+//! nobody noted it; `recover.rs` what is there after a crash; `checkpoint.rs` what
+//! shortens that.
 
 mod checkpoint;
 mod commit;
 pub(crate) mod format;
+mod locate;
 mod recover;
 mod report;
 mod scan;

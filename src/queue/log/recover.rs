@@ -105,7 +105,7 @@ impl<D: Disk> Opening<'_, D> {
                 let covered = from
                     .saturating_sub(segment.header.base)
                     .min(segment.header.limit());
-                end_of_last = Self::vouched(segment)?.max(covered);
+                end_of_last = Self::vouched(segment, covered)?;
                 end_of_last
             } else {
                 ends.get(number).copied().unwrap_or(segment.header.limit())
@@ -214,14 +214,16 @@ impl<D: Disk> Opening<'_, D> {
         Ok((found.pop().map(|(_, checkpoint)| checkpoint), places))
     }
 
-    /// Where the part of the last segment ends that is known to have been durable.
-    fn vouched(segment: &Known<D::File>) -> Result<u64, OpenError> {
+    /// Where the part of the last segment ends that is known to have been durable, if
+    /// all up to the offset `covered` is.
+    fn vouched(segment: &Known<D::File>, covered: u64) -> Result<u64, OpenError> {
         let header = &segment.header;
-        let mut durable = header.base + PAGE;
+        let covered = covered.max(PAGE);
+        let mut durable = header.base + covered;
         let mut scan = Scan::new(
             &*segment.file,
             header.salt,
-            PAGE,
+            covered,
             header.limit(),
             segment.size,
         );
@@ -263,17 +265,24 @@ impl<D: Disk> Opening<'_, D> {
                 file: Arc::clone(&segment.file),
                 header: *header,
                 end,
-                index: Index::unread(extent.first, extent.next),
+                index: Index::unread(extent.first, extent.next, end),
             });
             return Ok(());
         }
+        // What the checkpoint covers of it needs not be read, however much it is.
+        let place = from.saturating_sub(header.base).max(PAGE);
+        let (start, mut index) = match extent {
+            Some(extent) if place > PAGE => {
+                (place, Index::unread(extent.first, extent.next, place))
+            }
+            _ => (PAGE, Index::new()),
+        };
         // Messages of segments that were given up are done.
         if checkpoint.is_none() && !course.has_begun {
             course.has_begun = true;
             course.next_id = course.next_id.max(header.first_id);
         }
-        let mut index = Index::new();
-        let mut scan = Scan::new(&*segment.file, header.salt, PAGE, end, segment.size);
+        let mut scan = Scan::new(&*segment.file, header.salt, start, end, segment.size);
         let mut damage = Vec::new();
         while let Some(found) = scan.next()? {
             match found {
@@ -467,9 +476,8 @@ impl<D: Disk> Opening<'_, D> {
         };
         self.wall.raise(course.time);
         let needed = (seed.carried.len() as u64 + 3 * PAGE).next_multiple_of(PAGE);
-        // No doubling: what is opened and closed often would only grow.
-        let size = last.map_or(0, |last| last.size).min(self.limits.largest);
-        let size = size.max(self.limits.smallest).max(needed);
+        // The smallest, whatever there was: a larger one takes long to be filled.
+        let size = self.limits.smallest.max(needed);
         let (header, chunk, file) = self.install(&mut seed, uuid, &mut number, [size, needed])?;
 
         let at = chunk.offset + chunk.bytes.len() as u64;

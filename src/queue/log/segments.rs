@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::format::{
     BadHeader, Kind, PAGE, RECORD_HEADER, RecordHeader, SegmentHeader, is_payload_of,
 };
+use super::locate::{Mark, locate};
 use super::scan::{Found, Scan};
 use crate::queue::storage::DiskFile;
 use crate::sync::Mutex;
@@ -37,16 +38,17 @@ pub(super) struct Segment<F> {
     pub(super) index: Index,
 }
 
-/// Where messages lie in a segment: of every sixteenth the offset.
+/// Where messages lie in a segment: of every sixteenth that this process wrote or
+/// replayed the offset. Those before are looked for in the file.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Index {
     /// The messages, from the first to one behind the last.
     pub(super) first: u64,
     pub(super) next: u64,
+    /// Those below its number lie before it, and are not noted.
+    noted: Mark,
     /// In units of eight bytes.
     offsets: Vec<u32>,
-    /// False where only the range is known so far.
-    is_complete: bool,
 }
 
 /// Bytes that were written, as they lie in a segment.
@@ -77,35 +79,33 @@ const STEP: u64 = 16;
 const JUMP: u64 = 1 << 24;
 
 impl Index {
-    /// An index that is still to be made, for these messages.
-    pub(super) fn unread(first: u64, next: u64) -> Self {
+    /// An index that does not say where these messages lie, except that it is before
+    /// this place.
+    pub(super) fn unread(first: u64, next: u64, end: u64) -> Self {
         Self {
             first,
             next,
+            noted: Mark { id: next, at: end },
             offsets: Vec::new(),
-            is_complete: false,
         }
     }
 
     pub(super) fn new() -> Self {
-        Self {
-            is_complete: true,
-            ..Self::default()
-        }
+        Self::default()
     }
 
     /// Notes a message, in the order of their numbers. A jump that no segment could
     /// hold is damage, and nothing will be asked of it.
-    pub(super) fn note(&mut self, id: u64, offset: u64) {
+    pub(super) fn note(&mut self, id: u64, at: u64) {
         if self.is_empty() {
-            (self.first, self.next) = (id, id);
+            (self.first, self.next, self.noted) = (id, id, Mark { id, at });
         }
         if id < self.next || id - self.next > JUMP {
             return;
         }
         // Numbers that are missing share the place of the next one.
-        while (self.offsets.len() as u64) * STEP <= id - self.first {
-            self.offsets.push((offset / 8) as u32);
+        while (self.offsets.len() as u64) * STEP <= id - self.noted.id {
+            self.offsets.push((at / 8) as u32);
         }
         self.next = id + 1;
     }
@@ -114,10 +114,11 @@ impl Index {
         self.next == self.first
     }
 
-    fn start(&self, id: u64) -> u64 {
-        let place = ((id - self.first) / STEP) as usize;
+    /// A place at or before the message, if it is noted.
+    fn start(&self, id: u64) -> Option<u64> {
+        let place = (id.checked_sub(self.noted.id)? / STEP) as usize;
         let offset = self.offsets.get(place).copied().unwrap_or(0);
-        (u64::from(offset) * 8).max(PAGE)
+        Some((u64::from(offset) * 8).max(PAGE))
     }
 
     /// Bytes it takes.
@@ -254,21 +255,26 @@ impl<F: DiskFile> Segments<F> {
     }
 
     pub(super) fn read(&self, id: u64, ahead: &mut ReadAhead) -> Result<Stored, ReadError> {
-        let place = loop {
-            match self.find(id, ahead)? {
-                Place::Memory(stored) => return Ok(stored),
-                Place::File(place) => break place,
-                Place::Unread(number, file, header, end) => {
-                    self.read_index(number, &file, &header, end)?;
-                }
+        let mut place = match self.find(id, ahead)? {
+            Place::Memory(stored) => return Ok(stored),
+            Place::File(place) => place,
+        };
+        let low = place.start;
+        if let Some(high) = place.high {
+            let low = Mark {
+                at: low,
+                id: place.low,
+            };
+            let found = locate(&*place.file, place.salt, low, high, id);
+            place.start = found.map_err(ReadError::Io)?;
+        }
+        match ahead.walk(&place, id) {
+            Err(ReadError::Lost) => {
+                place.start = low;
+                search(&place, id)
             }
-        };
-        let stored = match ahead.walk(&place, id) {
-            Ok(stored) => stored,
-            Err(ReadError::Lost) => search(&place, id)?,
-            Err(error) => return Err(error),
-        };
-        Ok(stored)
+            read => read,
+        }
     }
 
     fn find(&self, id: u64, ahead: &ReadAhead) -> Result<Place<F>, ReadError> {
@@ -279,62 +285,30 @@ impl<F: DiskFile> Segments<F> {
             .next_back()
             .ok_or(ReadError::Lost)?;
         let segment = &table.segments[number];
-        if id >= segment.index.next {
+        let index = &segment.index;
+        if id >= index.next {
             return Err(ReadError::Lost);
         }
-        if !segment.index.is_complete {
-            let file = Arc::clone(&segment.file);
-            return Ok(Place::Unread(*number, file, segment.header, segment.end));
-        }
-        let mut start = segment.index.start(id);
-        if let Some(stored) = table.in_memory(*number, start, id) {
+        let noted = index.start(id);
+        if let Some(start) = noted
+            && let Some(stored) = table.in_memory(*number, start, id)
+        {
             return Ok(Place::Memory(stored));
         }
-        if ahead.next == (*number, id) {
-            start = ahead.next_at;
-        }
-        Ok(Place::File(InFile {
+        let mut place = InFile {
             file: Arc::clone(&segment.file),
             number: *number,
             salt: segment.header.salt,
-            start,
+            start: noted.unwrap_or(PAGE),
             end: segment.end,
-        }))
-    }
-
-    fn read_index(
-        &self,
-        number: u64,
-        file: &F,
-        header: &SegmentHeader,
-        end: u64,
-    ) -> Result<(), ReadError> {
-        let mut index = Index::new();
-        let mut scan = Scan::new(file, header.salt, PAGE, end, end);
-        while let Some(found) = scan.next().map_err(ReadError::Io)? {
-            if let Found::Record { offset, header, .. } = found
-                && header.kind == Kind::Publish
-            {
-                index.note(header.id, offset);
-            }
+            low: index.first,
+            high: noted.is_none().then_some(index.noted),
+        };
+        let (segment, next) = ahead.next;
+        if segment == *number && (next == id || noted.is_none() && next < id) {
+            (place.start, place.low) = (ahead.next_at, next);
         }
-        let mut table = self.table.lock();
-        if let Some(segment) = table.segments.get_mut(&number) {
-            let (first, next) = (segment.index.first, segment.index.next);
-            // Its range is what it was: who asks for what is damaged gets `Lost`.
-            let mut known = index;
-            if known.is_empty() || known.first != first {
-                let mut shifted = Index::new();
-                shifted.note(first, PAGE);
-                for id in known.first..known.next {
-                    shifted.note(id, known.start(id));
-                }
-                known = shifted;
-            }
-            known.next = next.max(known.next);
-            segment.index = known;
-        }
-        Ok(())
+        Ok(Place::File(place))
     }
 }
 
@@ -386,15 +360,18 @@ const SMALL: u32 = 16 << 10;
 enum Place<F> {
     Memory(Stored),
     File(InFile<F>),
-    Unread(u64, Arc<F>, SegmentHeader, u64),
 }
 
 struct InFile<F> {
     file: Arc<F>,
     number: u64,
     salt: u64,
+    /// At or before the message.
     start: u64,
     end: u64,
+    /// The number at the start; if that is far away, a place behind the message.
+    low: u64,
+    high: Option<Mark>,
 }
 
 /// The part of a segment that its reader reads next, most likely.
@@ -481,8 +458,11 @@ fn search<F: DiskFile>(place: &InFile<F>, id: u64) -> Result<Stored, ReadError> 
             header, payload, ..
         } = found
             && header.kind == Kind::Publish
-            && header.id == id
+            && header.id >= id
         {
+            if header.id > id {
+                break;
+            }
             let bytes = Bytes::copy_from_slice(payload);
             return Ok(Stored { header, bytes });
         }
