@@ -145,6 +145,7 @@ mod queue;
 mod records;
 
 pub mod storage;
+mod upkeep;
 mod waiting;
 
 pub use backoff::Backoff;
