@@ -143,6 +143,7 @@ mod message;
 )]
 mod queue;
 mod records;
+mod retention;
 
 pub mod storage;
 mod upkeep;
@@ -158,3 +159,4 @@ pub use error::{OpenError, PublishError, RecvError, SettleError};
 pub use log::{Damage, DamageKind, Recovery};
 pub use message::{Message, Priority, Published};
 pub use queue::{Queue, Start};
+pub use retention::Retention;

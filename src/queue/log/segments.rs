@@ -7,8 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::format::{
-    BadHeader, Kind, PAGE, RECORD_HEADER, RecordHeader, SegmentHeader, is_payload_of,
+    BadHeader, Kind, Origin, PAGE, RECORD_HEADER, RecordHeader, SegmentHeader, is_payload_of,
 };
+use super::moved::{Moved, Tally};
 use super::scan::{Found, Scan};
 use crate::queue::storage::DiskFile;
 use crate::sync::Mutex;
@@ -19,12 +20,15 @@ pub(super) struct Segments<F> {
     table: Mutex<Table<F>>,
     /// How many bytes of the tail are kept.
     tail_capacity: usize,
+    pub(super) moved: Moved,
 }
 
 struct Table<F> {
     segments: BTreeMap<u64, Segment<F>>,
     /// Segments with messages, by the first one they hold.
     by_message: BTreeMap<u64, u64>,
+    /// All of them, by their first place in the log.
+    by_place: BTreeMap<u64, u64>,
     tail: VecDeque<Chunk>,
     tail_bytes: usize,
 }
@@ -35,6 +39,7 @@ pub(super) struct Segment<F> {
     /// Where its records end.
     pub(super) end: u64,
     pub(super) index: Index,
+    pub(super) tally: Tally,
 }
 
 /// Where messages lie in a segment: of every sixteenth the offset.
@@ -131,12 +136,14 @@ impl<F: DiskFile> Segments<F> {
         let table = Table {
             segments: BTreeMap::new(),
             by_message: BTreeMap::new(),
+            by_place: BTreeMap::new(),
             tail: VecDeque::new(),
             tail_bytes: 0,
         };
         Self {
             table: Mutex::new(table),
             tail_capacity,
+            moved: Moved::default(),
         }
     }
 
@@ -146,6 +153,7 @@ impl<F: DiskFile> Segments<F> {
         if !segment.index.is_empty() {
             table.by_message.insert(segment.index.first, number);
         }
+        table.by_place.insert(segment.header.base, number);
         table.segments.insert(number, segment);
     }
 
@@ -157,6 +165,7 @@ impl<F: DiskFile> Segments<F> {
             by_message,
             tail,
             tail_bytes,
+            ..
         } = &mut *table;
         let Some(segment) = segments.get_mut(&chunk.segment) else {
             return;
@@ -164,8 +173,16 @@ impl<F: DiskFile> Segments<F> {
         segment.end = chunk.offset + chunk.bytes.len() as u64;
         let was_empty = segment.index.is_empty();
         for (at, header) in records(&chunk.bytes) {
+            let payload = at + RECORD_HEADER;
+            let payload = &chunk.bytes[payload..payload + header.len as usize];
+            let offset = chunk.offset + at as u64;
+            segment.tally.see(&header, payload);
             if header.kind == Kind::Publish {
-                segment.index.note(header.id, chunk.offset + at as u64);
+                segment.index.note(header.id, offset);
+            } else if header.kind == Kind::Move
+                && let Some(origin) = Origin::decode(payload)
+            {
+                self.moved.note(origin.id, segment.header.base + offset);
             }
         }
         if was_empty && !segment.index.is_empty() {
@@ -188,6 +205,7 @@ impl<F: DiskFile> Segments<F> {
             by_message,
             tail,
             tail_bytes,
+            ..
         } = &mut *table;
         let Some(segment) = segments.get_mut(&number) else {
             return;
@@ -205,18 +223,27 @@ impl<F: DiskFile> Segments<F> {
             by_message.remove(&segment.index.first);
         }
         let mut index = Index::new();
+        let mut tally = Tally::default();
         let mut scan = Scan::new(&*segment.file, segment.header.salt, PAGE, end, end);
         while let Ok(Some(found)) = scan.next() {
-            if let Found::Record { offset, header, .. } = found
-                && header.kind == Kind::Publish
+            if let Found::Record {
+                offset,
+                header,
+                payload,
+                ..
+            } = found
             {
-                index.note(header.id, offset);
+                tally.see(&header, payload);
+                if header.kind == Kind::Publish {
+                    index.note(header.id, offset);
+                }
             }
         }
         if !index.is_empty() {
             by_message.insert(index.first, number);
         }
         segment.index = index;
+        segment.tally = tally;
     }
 
     /// Takes a segment out.
@@ -226,6 +253,7 @@ impl<F: DiskFile> Segments<F> {
         if !segment.index.is_empty() {
             table.by_message.remove(&segment.index.first);
         }
+        table.by_place.remove(&segment.header.base);
         Some(segment.header)
     }
 
@@ -235,9 +263,13 @@ impl<F: DiskFile> Segments<F> {
         let extent = |segment: &Segment<F>| Extent {
             number: segment.header.number,
             size: segment.header.size,
+            base: segment.header.base,
             end: segment.header.base + segment.end,
             first: segment.index.first,
             next: segment.index.next,
+            messages: segment.tally.messages,
+            bytes: segment.tally.bytes,
+            time: segment.tally.time,
         };
         table.segments.values().map(extent).collect()
     }
@@ -249,11 +281,12 @@ impl<F: DiskFile> Segments<F> {
         let memory = |segment: &Segment<F>| segment.index.memory() + 256;
         (
             table.segments.values().map(size).sum(),
-            table.segments.values().map(memory).sum(),
+            table.segments.values().map(memory).sum::<usize>() + self.moved.memory(),
         )
     }
 
-    pub(super) fn read(&self, id: u64, ahead: &mut ReadAhead) -> Result<Stored, ReadError> {
+    /// Reads a message where it was written first.
+    pub(super) fn read_first(&self, id: u64, ahead: &mut ReadAhead) -> Result<Stored, ReadError> {
         let place = loop {
             match self.find(id, ahead)? {
                 Place::Memory(stored) => return Ok(stored),
@@ -269,6 +302,21 @@ impl<F: DiskFile> Segments<F> {
             Err(error) => return Err(error),
         };
         Ok(stored)
+    }
+
+    /// The file that has this place of the log.
+    pub(super) fn in_file(&self, place: u64) -> Option<InFile<F>> {
+        let table = self.table.lock();
+        let (_, number) = table.by_place.range(..=place).next_back()?;
+        let segment = table.segments.get(number)?;
+        let start = place - segment.header.base;
+        (start < segment.end).then(|| InFile {
+            file: Arc::clone(&segment.file),
+            number: *number,
+            salt: segment.header.salt,
+            start,
+            end: segment.end,
+        })
     }
 
     fn find(&self, id: u64, ahead: &ReadAhead) -> Result<Place<F>, ReadError> {
@@ -344,10 +392,17 @@ pub(crate) struct Extent {
     pub(crate) number: u64,
     /// Bytes of its file.
     pub(crate) size: u64,
-    /// In the whole log.
+    /// Places in the whole log.
+    pub(crate) base: u64,
     pub(crate) end: u64,
+    /// What was published here; nothing if they are equal.
     pub(crate) first: u64,
     pub(crate) next: u64,
+    /// Messages that lie here, moved ones included, done or not, and their bytes.
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    /// When the newest of them was published, at the latest.
+    pub(crate) time: u64,
 }
 
 impl<F> Table<F> {
@@ -389,12 +444,12 @@ enum Place<F> {
     Unread(u64, Arc<F>, SegmentHeader, u64),
 }
 
-struct InFile<F> {
-    file: Arc<F>,
+pub(super) struct InFile<F> {
+    pub(super) file: Arc<F>,
     number: u64,
-    salt: u64,
-    start: u64,
-    end: u64,
+    pub(super) salt: u64,
+    pub(super) start: u64,
+    pub(super) end: u64,
 }
 
 /// The part of a segment that its reader reads next, most likely.
@@ -440,7 +495,7 @@ impl ReadAhead {
         Err(ReadError::Lost)
     }
 
-    fn bytes<F: DiskFile>(
+    pub(super) fn bytes<F: DiskFile>(
         &mut self,
         place: &InFile<F>,
         at: u64,
