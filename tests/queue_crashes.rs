@@ -24,6 +24,7 @@ use tenfold::time::ManualClock;
 const CRASHES: u64 = 10_000;
 /// Crashes in a life.
 const PER_LIFE: u64 = 3;
+const LONG: u64 = 10;
 
 #[test]
 fn nothing_confirmed_is_lost_and_nothing_done_comes_back() {
@@ -61,6 +62,7 @@ fn nothing_confirmed_is_lost_and_nothing_done_comes_back() {
             seen.delivered > seen.crashes && seen.acked > seen.crashes / 2,
             "{seen:?}"
         );
+        assert!(seen.moved > seen.crashes / 2, "{seen:?}");
         assert!(
             seen.died_opening > 100 && seen.power_cuts > seen.crashes / 3,
             "{seen:?}"
@@ -126,6 +128,7 @@ struct Seen {
     delivered: u64,
     acked: u64,
     checkpoints: u64,
+    moved: u64,
 }
 
 impl Seen {
@@ -137,6 +140,7 @@ impl Seen {
         self.delivered += other.delivered;
         self.acked += other.acked;
         self.checkpoints += other.checkpoints;
+        self.moved += other.moved;
     }
 }
 
@@ -165,6 +169,7 @@ struct Day {
     next: u64,
     promises: BTreeMap<u64, Promise>,
     syncs_fail: bool,
+    is_long: bool,
 }
 
 impl Day {
@@ -187,6 +192,7 @@ impl Day {
             next: 1,
             promises: BTreeMap::new(),
             syncs_fail: false,
+            is_long: seed % 5 == 0,
             rng,
         }
     }
@@ -209,7 +215,9 @@ impl Day {
     }
 
     fn live(&mut self, seen: &mut Seen) {
-        for _ in 0..PER_LIFE {
+        // Some go on for so long that segments are emptied, given up and used again.
+        let crashes = if self.is_long { LONG } else { PER_LIFE };
+        for _ in 0..crashes {
             let ahead = match self.rng.below(3) {
                 0 => 1 + self.rng.below(12),
                 _ => 1 + self.rng.below(150),
@@ -250,6 +258,9 @@ impl Day {
                 0 => self
                     .clock
                     .advance(Duration::from_millis(self.rng.below(7000))),
+                1 | 2 if self.is_long => {
+                    seen.checkpoints += u64::from(queue.checkpoint().is_ok());
+                }
                 1 => {
                     seen.checkpoints += u64::from(queue.checkpoint().is_ok());
                 }
@@ -274,6 +285,7 @@ impl Day {
                 }
             }
         }
+        seen.moved += queue.stats().moved;
         // What is still held dies with the process.
         self.disk.crash_at(self.disk.operations() + 1);
         drop(held);

@@ -23,7 +23,9 @@ use super::log::format::Kind;
 use super::log::{AppendError, Log, Mark, ReadAhead, ReadError, Record, Ticket, Wall, millis};
 use super::message::{Message, Published};
 use super::records::{Extensions, Nack, joined, ranges};
+use super::retention::Retention;
 use super::storage::Disk;
+use super::upkeep::Upkeep;
 use crate::sync::Mutex;
 use crate::task::Executor;
 use crate::time::{Instant, Timer};
@@ -45,8 +47,8 @@ pub(super) struct Core<D: Disk> {
     pub(super) finished: AtomicU64,
     /// Bytes staged since the last checkpoint.
     pub(super) since: AtomicU64,
-    /// Held by whoever writes a checkpoint.
-    pub(super) maintaining: Mutex<()>,
+    /// Held by whoever does the upkeep.
+    pub(super) maintaining: Mutex<Upkeep>,
     /// Acks staged since anybody wrote.
     pub(super) unwritten: AtomicU64,
 }
@@ -65,7 +67,7 @@ pub(super) struct Settings {
     pub(super) max_bytes: u64,
     pub(super) dedup: bool,
     pub(super) checkpoint_every: u64,
-    pub(super) retain: u64,
+    pub(super) retention: Retention,
 }
 
 /// A message that was taken and read.
@@ -87,6 +89,8 @@ const ACKS: u64 = 64;
 const LONGEST_REASON: usize = 1024;
 const LONGEST_KEY: usize = 255;
 const ATTEMPTS: usize = 4;
+/// How often upkeep is done before a publisher is turned away.
+const ROUNDS: usize = 5;
 
 impl<D: Disk> Core<D> {
     // ---- publishing
@@ -229,9 +233,12 @@ impl<D: Disk> Core<D> {
         if pending.saturating_add(messages) <= max_pending && bytes <= max_bytes {
             return Ok(());
         }
-        // Done messages may still take room: two checkpoints give it back.
-        if bytes > max_bytes && self.has_free() {
-            self.maintain();
+        // Done messages may still take room: two checkpoints give it back, and as many
+        // that of segments which have to be emptied first.
+        for _ in 0..ROUNDS {
+            if bytes <= max_bytes || !self.has_free() {
+                break;
+            }
             self.maintain();
             if self.log.sizes().0 <= max_bytes && pending.saturating_add(messages) <= max_pending {
                 return Ok(());
@@ -565,61 +572,7 @@ impl<D: Disk> Core<D> {
         Ok(last)
     }
 
-    // ---- upkeep
-
-    pub(super) fn maintain_if_due(&self) {
-        if self.since.load(Ordering::Relaxed) >= self.settings.checkpoint_every {
-            self.maintain();
-        }
-    }
-
-    /// Writes a checkpoint and gives up segments that nobody needs.
-    pub(super) fn maintain(&self) {
-        let Some(_turn) = self.maintaining.try_lock() else {
-            return;
-        };
-        self.since.store(0, Ordering::Relaxed);
-        // The next one makes up for it.
-        let _ = self.checkpoint();
-        self.release();
-    }
-
-    pub(super) fn checkpoint(&self) -> std::io::Result<()> {
-        self.log
-            .checkpoint(|next_id| self.book.lock().write(next_id))
-    }
-
-    /// Whether there is a segment, other than the last, that nobody needs.
-    fn has_free(&self) -> bool {
-        let mut extents = self.log.extents();
-        extents.pop();
-        let mut book = self.book.lock();
-        extents
-            .iter()
-            .any(|extent| book.is_done(&(extent.first..extent.next)))
-    }
-
-    pub(super) fn release(&self) {
-        let mut free = Vec::new();
-        {
-            let mut book = self.book.lock();
-            for extent in self.log.extents() {
-                if book.is_done(&(extent.first..extent.next)) {
-                    free.push(extent);
-                }
-            }
-        }
-        let mut kept = 0;
-        for extent in free.into_iter().rev() {
-            let has_messages = extent.first < extent.next;
-            if has_messages && kept + extent.size <= self.settings.retain {
-                kept += extent.size;
-            } else {
-                self.log.release(extent.number);
-            }
-        }
-        self.bell.ring();
-    }
+    // ---- what it holds
 
     pub(super) fn stats(&self) -> QueueStats {
         let mut stats = self.counts.read();

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::ids::Ids;
+use super::ids::{BLOCK, Ids, WORDS};
 use super::records::{Reading, Writing};
 use crate::time::Instant;
 
@@ -153,8 +153,8 @@ impl Group {
         marked
     }
 
-    /// Whether the message is in a place other than behind the cursor.
-    fn is_open(&self, id: u64) -> bool {
+    /// Whether the message is not done.
+    pub(super) fn is_open(&self, id: u64) -> bool {
         id >= self.floor && !self.done.contains(id)
     }
 
@@ -403,6 +403,24 @@ impl Group {
 
     pub(super) fn is_done(&self, messages: std::ops::Range<u64>) -> bool {
         self.done.next_absent(messages.start.max(self.floor)) >= messages.end
+    }
+
+    /// Which messages of a block are done, a bit each.
+    pub(super) fn done_block(&self, number: u64) -> [u64; WORDS] {
+        let mut words = self.done.block(number);
+        let below = self.floor.saturating_sub(number * BLOCK).min(BLOCK);
+        for (word, first) in words.iter_mut().zip((0..below).step_by(64)) {
+            let bits = (below - first).min(64);
+            *word |= u64::MAX >> (64 - bits);
+        }
+        words
+    }
+
+    /// Whether anything is known of a message beside its number.
+    pub(super) fn has_noted(&self, id: u64) -> bool {
+        self.marked.contains_key(&id)
+            || self.dead.contains_key(&id)
+            || self.ready.iter().any(|level| level.contains(id))
     }
 
     /// Bytes it takes, about.

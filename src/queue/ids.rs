@@ -16,8 +16,8 @@ enum Block {
     Some(Box<[u64; WORDS]>, u32),
 }
 
-const WORDS: usize = 64;
-const BLOCK: u64 = 64 * WORDS as u64;
+pub(super) const WORDS: usize = 64;
+pub(super) const BLOCK: u64 = 64 * WORDS as u64;
 
 impl Ids {
     pub(super) fn len(&self) -> u64 {
@@ -200,6 +200,17 @@ impl Ids {
             Block::Some(..) => 32 + 8 * WORDS,
         };
         self.blocks.values().map(block).sum()
+    }
+}
+
+impl Ids {
+    /// The numbers of one block, a bit each.
+    pub(super) fn block(&self, number: u64) -> [u64; WORDS] {
+        match self.blocks.get(&number) {
+            None => [0; WORDS],
+            Some(Block::All) => [u64::MAX; WORDS],
+            Some(Block::Some(words, _)) => **words,
+        }
     }
 }
 

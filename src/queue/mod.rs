@@ -146,8 +146,10 @@ mod message;
 )]
 mod queue;
 mod records;
+mod retention;
 
 pub mod storage;
+mod upkeep;
 mod waiting;
 
 pub use backoff::Backoff;
@@ -160,3 +162,4 @@ pub use error::{OpenError, PublishError, RecvError, SettleError};
 pub use log::{Damage, DamageKind, Recovery};
 pub use message::{Message, Priority, Published};
 pub use queue::{Queue, Start};
+pub use retention::Retention;

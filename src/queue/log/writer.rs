@@ -12,6 +12,7 @@ use super::format::{
     BEGIN, END, Kind, PAGE, RECORD_HEADER, RecordHeader, SegmentHeader, SyncPoint, record_size,
     seal,
 };
+use super::moved::Tally;
 use super::segments::{Chunk, Index, Segment, Segments, records};
 use super::wall::Wall;
 use crate::queue::storage::{Disk, DiskFile};
@@ -80,7 +81,7 @@ pub(super) struct Spare<F> {
 pub(super) const FRONT: usize = SyncPoint::SIZE as usize;
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 /// Files that are kept for later.
-const POOL: usize = 4;
+const POOL: usize = 2;
 /// Times change that much before a sync point says so.
 const TICK: u64 = 10;
 
@@ -222,6 +223,11 @@ impl<D: Disk> Writer<D> {
         Ok(())
     }
 
+    /// The place in the log where the next record goes.
+    pub(super) fn end(&self) -> u64 {
+        self.current.header.base + self.current.at
+    }
+
     fn is_overdue(&self) -> bool {
         let since = self.wall.clock().now().saturating_since(self.last_sync);
         self.limits.interval.is_some_and(|most| since >= most)
@@ -294,6 +300,7 @@ impl<D: Disk> Writer<D> {
             header: current.header,
             end: current.at,
             index: Index::new(),
+            tally: Tally::default(),
         });
         self.segments.wrote(chunk);
         self.current = current;
