@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::records::{Reading, Writing};
+
 /// A set of numbers, in blocks of 4096.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Ids {
@@ -173,24 +175,52 @@ impl Ids {
         blocks.flat_map(|(number, block)| block.ids(*number))
     }
 
-    /// The numbers as ranges.
-    pub(super) fn runs(&self) -> Vec<Range<u64>> {
-        let mut runs: Vec<Range<u64>> = Vec::new();
-        for (number, block) in &self.blocks {
-            let base = number * BLOCK;
-            if *block == Block::All {
-                push(&mut runs, base..base + BLOCK);
-                continue;
+    /// Writes down those below this number, by the block: one word, or 65.
+    pub(super) fn write(&self, writing: &mut Writing, below: u64) {
+        let blocks = self.blocks.range(..below.div_ceil(BLOCK));
+        writing.counted(blocks, |writing, (number, block)| {
+            let rest = below - number * BLOCK;
+            if *block == Block::All && rest >= BLOCK {
+                writing.word(number << 1 | 1);
+                return;
             }
-            for within in 0..BLOCK {
-                if let Block::Some(words, _) = block
-                    && words[word(within)] & bit(within) != 0
-                {
-                    push(&mut runs, base + within..base + within + 1);
+            writing.word(number << 1);
+            for place in 0..WORDS {
+                let word = match block {
+                    Block::All => u64::MAX,
+                    Block::Some(words, _) => words[place],
+                };
+                let bits = rest.saturating_sub(64 * place as u64).min(64) as u32;
+                let kept = 1_u64.checked_shl(bits).unwrap_or(0).wrapping_sub(1);
+                writing.word(word & kept);
+            }
+        });
+    }
+
+    pub(super) fn read(reading: &mut Reading<'_>) -> Option<Self> {
+        let mut ids = Self::default();
+        for _ in 0..reading.word()? {
+            let word = reading.word()?;
+            let mut words = Box::new([u64::MAX; WORDS]);
+            if word & 1 == 0 {
+                for word in words.iter_mut() {
+                    *word = reading.word()?;
                 }
             }
+            let count = words.iter().map(|word| word.count_ones()).sum();
+            let block = match u64::from(count) {
+                0 => continue,
+                BLOCK => Block::All,
+                _ => Block::Some(words, count),
+            };
+            // No message has such a number.
+            let number = Some(word >> 1).filter(|number| *number < 1 << 50)?;
+            if ids.blocks.insert(number, block).is_some() {
+                return None;
+            }
+            ids.len += u64::from(count);
         }
-        runs
+        Some(ids)
     }
 
     /// Bytes it takes, about.
@@ -223,13 +253,6 @@ impl Block {
             };
             is_in.then_some(number * BLOCK + within)
         })
-    }
-}
-
-fn push(runs: &mut Vec<Range<u64>>, run: Range<u64>) {
-    match runs.last_mut() {
-        Some(last) if last.end == run.start => last.end = run.end,
-        _ => runs.push(run),
     }
 }
 
@@ -273,7 +296,13 @@ mod tests {
             assert_eq!(ids.next_absent(id), absent);
         }
         assert!(ids.iter().eq(model.iter().copied()));
-        assert!(ids.runs().into_iter().flatten().eq(model.iter().copied()));
+        for below in [0, 4096, 5000, 8192, 8195, 20_000] {
+            let mut writing = Writing::default();
+            ids.write(&mut writing, below);
+            let read = Ids::read(&mut Reading(&writing.0)).unwrap();
+            assert!(read.iter().eq(model.range(..below).copied()));
+            assert_eq!(read.len(), model.range(..below).count() as u64);
+        }
         let part = model.range(100..5000).copied().collect::<Vec<_>>();
         assert_eq!(ids.count(100..5000), part.len() as u64);
         assert_eq!(ids.within(100..5000), part);

@@ -103,8 +103,8 @@
 //! A record takes 24 bytes and what fills up to eight. In memory a message that waits its
 //! turn takes a quarter of a byte, for finding it, or nothing if it was there before the
 //! queue was opened; an eighth more once messages around it are done out of order, or it
-//! has a priority of its own. Messages that are lent, delayed
-//! or have failed take about 100 bytes each, dedup ids 80 and twice their length. Payloads
+//! has a priority of its own. One that is delayed takes 16 bytes, one that has failed 12,
+//! one that is lent or dead about 100; a dedup id 80 and twice its length. Payloads
 //! are kept for consumers that keep up, [4 MiB](QueueBuilder::tail) of them. So ten million
 //! pending messages take less than 10 MB. An opening reads what came behind the newest
 //! checkpoint, however much there is before it.
@@ -137,8 +137,11 @@ mod dedup;
 mod delivery;
 mod error;
 mod group;
+#[cfg(test)]
+mod group_tests;
 mod ids;
 mod log;
+mod marks;
 mod message;
 #[allow(
     clippy::module_inception,
@@ -150,7 +153,9 @@ mod retention;
 
 pub mod storage;
 mod upkeep;
+mod varint;
 mod waiting;
+mod wheel;
 
 pub use backoff::Backoff;
 pub use builder::{Durability, QueueBuilder};

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use crc32c::crc32c;
+use crc32c::{crc32c, crc32c_append};
 
 use super::format::{u32_at, u64_at};
 use super::segments::Extent;
@@ -31,7 +31,8 @@ pub(super) struct Checkpoint {
 }
 
 impl Checkpoint {
-    pub(super) fn encode(&self) -> Vec<u8> {
+    /// All but the queue's own part, which may be large and comes behind it.
+    pub(super) fn encode_head(&self) -> Vec<u8> {
         let mut bytes = vec![0; FRAME];
         for extent in &self.segments {
             let words = [
@@ -52,8 +53,7 @@ impl Checkpoint {
             bytes.extend_from_slice(&id.to_le_bytes());
             bytes.extend_from_slice(&place.to_le_bytes());
         }
-        bytes.extend_from_slice(&self.body);
-        let crc = crc32c(&bytes[FRAME..]);
+        let crc = crc32c_append(crc32c(&bytes[FRAME..]), &self.body);
         bytes[..8].copy_from_slice(MAGIC);
         // Three words of features: none so far.
         bytes[20..24].copy_from_slice(&(self.moved.len() as u32).to_le_bytes());
@@ -143,7 +143,9 @@ impl Checkpoint {
             }
             created => created?,
         };
-        file.write_all_at(&self.encode(), 0)?;
+        let head = self.encode_head();
+        file.write_all_at(&head, 0)?;
+        file.write_all_at(&self.body, head.len() as u64)?;
         file.sync()?;
         let name = name(self.place);
         disk.rename(TEMPORARY, &name)?;
