@@ -267,10 +267,12 @@ impl<D: Disk> Opening<'_, D> {
             });
             return Ok(());
         }
-        // Messages of segments that were given up are done.
         if checkpoint.is_none() && !course.has_begun {
+            // Messages of segments that were given up are done.
             course.has_begun = true;
             course.next_id = course.next_id.max(header.first_id);
+        } else if header.base + PAGE > from {
+            course.reach(header.first_id, true, self.replay);
         }
         let mut index = Index::new();
         let mut scan = Scan::new(&*segment.file, header.salt, PAGE, end, segment.size);
@@ -283,13 +285,12 @@ impl<D: Disk> Opening<'_, D> {
                     payload,
                     ..
                 } => {
-                    if record.kind == Kind::Publish {
-                        index.note(record.id, offset);
-                    }
-                    if header.base + offset >= from
-                        && course.follow(&record, checkpoint.is_some(), self.replay)
-                    {
+                    if header.base + offset >= from && course.follow(&record, self.replay) {
                         self.deliver(&record, payload, course);
+                    }
+                    // What nobody is told of is not found either.
+                    if record.kind == Kind::Publish && record.id < course.next_id {
+                        index.note(record.id, offset);
                     }
                 }
                 Found::Hole { from: start, to } if header.base + to > from => {
@@ -480,7 +481,7 @@ impl<D: Disk> Opening<'_, D> {
             if !matches!(record.kind, Kind::Sync | Kind::Skip) {
                 course.report.carried += 1;
             }
-            if course.follow(&record, false, self.replay) {
+            if course.follow(&record, self.replay) {
                 self.deliver(&record, &payload, &mut course);
             }
             place += record.size() as usize;
@@ -568,32 +569,33 @@ impl<D: Disk> Opening<'_, D> {
 impl Course {
     /// Goes on to a record, and finds out what is missing before it. False if it is a
     /// message that was there before: a write that failed may have left a copy.
-    fn follow(
-        &mut self,
-        record: &RecordHeader,
-        gaps_are_lost: bool,
-        replay: &mut dyn Replay,
-    ) -> bool {
+    fn follow(&mut self, record: &RecordHeader, replay: &mut dyn Replay) -> bool {
         let expected = self.next_id;
         if record.id.saturating_sub(expected) > JUMP {
             return false;
         }
-        if record.id > expected {
-            replay.missing(expected..record.id);
-        }
-        if record.id > expected && record.kind != Kind::Skip {
-            match self.open.take() {
-                Some(damage) => self.report.damage[damage].messages = expected..record.id,
-                None if gaps_are_lost || self.has_begun => {
-                    self.report.gaps.push(expected..record.id);
-                }
-                None => {}
-            }
-        }
+        self.reach(record.id, record.kind != Kind::Skip, replay);
         self.open = None;
         let is_message = record.kind == Kind::Publish;
-        self.next_id = expected.max(record.id + u64::from(is_message));
+        self.next_id += u64::from(is_message && record.id >= expected);
         !is_message || record.id >= expected
+    }
+
+    /// Goes on to this number. What was expected before is nowhere, and lost if anybody
+    /// was promised it.
+    fn reach(&mut self, id: u64, was_promised: bool, replay: &mut dyn Replay) {
+        let missing = self.next_id..id;
+        if missing.is_empty() {
+            return;
+        }
+        replay.missing(missing.clone());
+        self.next_id = id;
+        if was_promised {
+            match self.open.take() {
+                Some(damage) => self.report.damage[damage].messages = missing,
+                None => self.report.gaps.push(missing),
+            }
+        }
     }
 }
 
@@ -656,8 +658,8 @@ fn ends<F>(known: &BTreeMap<u64, Known<F>>, checkpoint: Option<&Checkpoint>) -> 
     ends
 }
 
-/// More messages than may be missing in one place: it is the number that is wrong.
-const JUMP: u64 = 1 << 26;
+/// More messages than may be missing within a segment: it is the number that is wrong.
+const JUMP: u64 = 1 << 24;
 /// The most of a hole that is copied.
 const QUARANTINE: u64 = 1 << 20;
 
