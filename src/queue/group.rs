@@ -13,8 +13,6 @@ use crate::time::Instant;
 /// The level of most messages: those are taken in order, without being noted one by one.
 const NORMAL: usize = 3;
 const LEVELS: usize = 8;
-/// More messages than any gap has: it is a number that is wrong.
-const MOST: u64 = 1 << 32;
 
 /// Every message is in one of these places:
 ///
@@ -315,9 +313,6 @@ impl Group {
             self.raise_floor(0);
             return finished;
         }
-        if range.end - range.start > MOST {
-            return 0;
-        }
         let before = self.done.len();
         self.done.insert_all(range);
         let finished = self.done.len() - before;
@@ -479,7 +474,7 @@ impl Group {
 
     pub(super) fn read(reading: &mut Reading<'_>) -> Option<Self> {
         let name = String::from_utf8_lossy(reading.bytes()?).into_owned();
-        let mut group = Self::new(name, reading.word()?);
+        let mut group = Self::new(name, reading.id()?);
         group.done = Ids::read(reading)?;
         group.done_above = group.done.len() - group.done.count(0..group.floor);
         group.done.forget_below(group.floor);
@@ -489,9 +484,12 @@ impl Group {
             id = id.wrapping_add(unzigzag(take_number(&mut reading.0)?));
             let word = take_number(&mut reading.0)?;
             due = due.wrapping_add(unzigzag(take_number(&mut reading.0)?));
+            if id >= 1 << 62 {
+                return None;
+            }
             group.give_back(id, (word & 7) as u8, (word >> 3) as u32, due);
         }
-        let dead = reading.list(|r| Some((r.word()?, r.word()?, r.bytes()?)))?;
+        let dead = reading.list(|r| Some((r.id()?, r.word()?, r.bytes()?)))?;
         for (id, word, reason) in dead {
             let reason = String::from_utf8_lossy(reason).into_owned();
             group.bury(

@@ -111,7 +111,7 @@ impl Checkpoint {
         let next_id = u64_at(frame, 48);
         let sane = |e: &Extent| e.first <= e.next && e.next <= next_id && e.end < 1 << 62;
         let is_known = |(id, _): &(u64, u64)| *id < next_id;
-        if !segments.iter().all(sane) || !moved.iter().all(is_known) || next_id >= 1 << 62 {
+        if !segments.iter().all(sane) || !moved.iter().all(is_known) || next_id >= 1 << 61 {
             return None;
         }
         Some(Self {

@@ -54,6 +54,12 @@ impl Moved {
         self.places.lock().get(&id).copied()
     }
 
+    /// The first one behind this message.
+    pub(super) fn next(&self, id: u64) -> Option<u64> {
+        let places = self.places.lock();
+        places.range(id + 1..).next().map(|(id, _)| *id)
+    }
+
     pub(super) fn all(&self) -> Vec<(u64, u64)> {
         let places = self.places.lock();
         places.iter().map(|(id, place)| (*id, *place)).collect()

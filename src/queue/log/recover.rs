@@ -294,11 +294,13 @@ impl<D: Disk> Opening<'_, D> {
             ),
             _ => (PAGE, Index::new(), Tally::default()),
         };
-        // Messages of segments that were given up are done, or were moved.
         if checkpoint.is_none() && !course.has_begun {
+            // Messages of segments that were given up are done, or were moved.
             course.has_begun = true;
             course.absent.skip(course.next_id..header.first_id);
             course.next_id = course.next_id.max(header.first_id);
+        } else if header.base + PAGE > from {
+            course.reach(header.first_id, true);
         }
         let mut scan = Scan::new(&*segment.file, header.salt, start, end, segment.size);
         let mut damage = Vec::new();
@@ -311,16 +313,16 @@ impl<D: Disk> Opening<'_, D> {
                     ..
                 } => {
                     tally.see(&record, payload);
-                    if record.kind == Kind::Publish {
-                        index.note(record.id, offset);
-                    }
-                    if header.base + offset >= from && course.follow(&record, checkpoint.is_some())
-                    {
+                    if header.base + offset >= from && course.follow(&record) {
                         if let Some(origin) = moved(&record, payload) {
                             let place = header.base + offset;
                             self.segments.moved.note(origin.id, place);
                         }
                         self.deliver(&record, payload, course);
+                    }
+                    // What nobody is told of is not found either.
+                    if record.kind == Kind::Publish && record.id < course.next_id {
+                        index.note(record.id, offset);
                     }
                 }
                 Found::Hole { from: start, to } if header.base + to > from => {
@@ -521,7 +523,7 @@ impl<D: Disk> Opening<'_, D> {
             if !matches!(record.kind, Kind::Sync | Kind::Skip) {
                 course.report.carried += 1;
             }
-            if course.follow(&record, false) {
+            if course.follow(&record) {
                 self.deliver(&record, &payload, &mut course);
             }
             place += record.size() as usize;
@@ -611,27 +613,33 @@ impl<D: Disk> Opening<'_, D> {
 impl Course {
     /// Goes on to a record, and finds out what is missing before it. False if it is a
     /// message that was there before: a write that failed may have left a copy.
-    fn follow(&mut self, record: &RecordHeader, gaps_are_lost: bool) -> bool {
+    fn follow(&mut self, record: &RecordHeader) -> bool {
         let expected = self.next_id;
         if record.id.saturating_sub(expected) > JUMP {
             return false;
         }
-        if record.id > expected {
-            self.absent.miss(expected..record.id);
-        }
-        if record.id > expected && record.kind != Kind::Skip {
-            match self.open.take() {
-                Some(damage) => self.report.damage[damage].messages = expected..record.id,
-                None if gaps_are_lost || self.has_begun => {
-                    self.report.gaps.push(expected..record.id);
-                }
-                None => {}
-            }
-        }
+        self.reach(record.id, record.kind != Kind::Skip);
         self.open = None;
         let is_message = record.kind == Kind::Publish;
-        self.next_id = expected.max(record.id + u64::from(is_message));
+        self.next_id += u64::from(is_message && record.id >= expected);
         !is_message || record.id >= expected
+    }
+
+    /// Goes on to this number. What was expected before is nowhere, and lost if anybody
+    /// was promised it.
+    fn reach(&mut self, id: u64, was_promised: bool) {
+        let missing = self.next_id..id;
+        if missing.is_empty() {
+            return;
+        }
+        self.absent.miss(missing.clone());
+        self.next_id = id;
+        if was_promised {
+            match self.open.take() {
+                Some(damage) => self.report.damage[damage].messages = missing,
+                None => self.report.gaps.push(missing),
+            }
+        }
     }
 }
 
@@ -701,8 +709,8 @@ fn ends<F>(known: &BTreeMap<u64, Known<F>>, checkpoint: Option<&Checkpoint>) -> 
     ends
 }
 
-/// More messages than may be missing in one place: it is the number that is wrong.
-const JUMP: u64 = 1 << 26;
+/// More messages than may be missing within a segment: it is the number that is wrong.
+const JUMP: u64 = 1 << 24;
 /// The most of a hole that is copied.
 const QUARANTINE: u64 = 1 << 20;
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -52,7 +53,7 @@ pub(super) struct Index {
     pub(super) next: u64,
     /// Those below its number lie before it, and are not noted.
     noted: Mark,
-    /// In units of eight bytes.
+    /// Of those behind it, in units of eight bytes.
     offsets: Vec<u32>,
 }
 
@@ -99,18 +100,21 @@ impl Index {
         Self::default()
     }
 
-    /// Notes a message, in the order of their numbers. A jump that no segment could
-    /// hold is damage, and nothing will be asked of it.
+    /// Notes a message, in the order of their numbers.
     pub(super) fn note(&mut self, id: u64, at: u64) {
         if self.is_empty() {
             (self.first, self.next, self.noted) = (id, id, Mark { id, at });
         }
-        if id < self.next || id - self.next > JUMP {
+        if id < self.next {
             return;
         }
-        // Numbers that are missing share the place of the next one.
-        while (self.offsets.len() as u64) * STEP <= id - self.noted.id {
-            self.offsets.push((at / 8) as u32);
+        // Numbers that are missing share the place of the next one. Behind a jump that no
+        // segment could hold nothing is noted: all is looked for from there on.
+        let is_whole = self.offsets.len() as u64 >= (self.next - self.noted.id) / STEP;
+        if id - self.next <= JUMP && is_whole {
+            while (self.offsets.len() as u64) * STEP <= id - self.noted.id {
+                self.offsets.push((at / 8) as u32);
+            }
         }
         self.next = id + 1;
     }
@@ -122,8 +126,8 @@ impl Index {
     /// A place at or before the message, if it is noted.
     fn start(&self, id: u64) -> Option<u64> {
         let place = (id.checked_sub(self.noted.id)? / STEP) as usize;
-        let offset = self.offsets.get(place).copied().unwrap_or(0);
-        Some((u64::from(offset) * 8).max(PAGE))
+        let offset = self.offsets.get(place).or(self.offsets.last());
+        Some((u64::from(offset.copied().unwrap_or(0)) * 8).max(PAGE))
     }
 
     /// Bytes it takes.
@@ -359,6 +363,37 @@ impl<F: DiskFile> Segments<F> {
             (place.start, place.low) = (ahead.next_at, next);
         }
         Ok(Place::File(place))
+    }
+
+    /// Messages that are nowhere, from this one on: up to the next that is there.
+    /// Those that nobody has written yet are among them.
+    pub(super) fn missing(&self, id: u64) -> io::Result<Range<u64>> {
+        let moved = self.moved.next(id).unwrap_or(u64::MAX);
+        let (file, salt, start, limit, end) = {
+            let table = self.table.lock();
+            let next = table.by_message.range(id + 1..).next();
+            let next = next.map_or(moved, |(first, _)| moved.min(*first));
+            let before = table.by_message.range(..=id).next_back();
+            let segment = before.and_then(|(_, number)| table.segments.get(number));
+            let Some(segment) = segment.filter(|segment| id < segment.index.next) else {
+                return Ok(id..next);
+            };
+            // A guess could be wrong, and what is given up does not come again.
+            let start = segment.index.start(id).unwrap_or(PAGE);
+            let file = Arc::clone(&segment.file);
+            let end = segment.index.next.min(next);
+            (file, segment.header.salt, start, segment.end, end)
+        };
+        let mut scan = Scan::new(&*file, salt, start, limit, limit);
+        while let Some(found) = scan.next()? {
+            if let Found::Record { header, .. } = found
+                && header.kind == Kind::Publish
+                && header.id >= id
+            {
+                return Ok(id..header.id.min(end));
+            }
+        }
+        Ok(id..end)
     }
 }
 

@@ -505,6 +505,9 @@ impl Seed {
             previous: self.previous,
             previous_end: self.previous_end,
         };
+        if !header.is_sane() {
+            return Err(io::Error::other("the log has no places left"));
+        }
         let bytes = header.encode();
         spare.file.write_all_at(&bytes, 0)?;
         spare.file.write_all_at(&bytes, header.limit())?;
