@@ -126,6 +126,7 @@ mod backoff;
 mod bell;
 mod book;
 mod builder;
+mod by_number;
 mod consumer;
 mod core;
 mod counts;
@@ -142,6 +143,7 @@ mod message;
     reason = "the block's main type has its name"
 )]
 mod queue;
+mod reader;
 mod records;
 
 pub mod storage;
@@ -157,3 +159,4 @@ pub use error::{OpenError, PublishError, RecvError, SettleError};
 pub use log::{Damage, DamageKind, Recovery};
 pub use message::{Message, Priority, Published};
 pub use queue::{Queue, Start};
+pub use reader::{Event, Reader};
