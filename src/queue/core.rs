@@ -500,10 +500,7 @@ impl<D: Disk> Core<D> {
             };
             match verdict {
                 Verdict::Reject(mut reason) => {
-                    let most = (0..=LONGEST_REASON)
-                        .rev()
-                        .find(|at| reason.is_char_boundary(*at));
-                    reason.truncate(most.unwrap_or(0));
+                    shorten(&mut reason);
                     staged.bury(number, group, taken, level, reason);
                 }
                 Verdict::Retry | Verdict::Again(_) if is_last => {
@@ -548,7 +545,7 @@ impl<D: Disk> Core<D> {
     }
 
     /// Waits for an answer to last, if that is asked for; writes now and then if not.
-    fn settle(&self, ticket: Ticket, durable: bool) -> Result<(), SettleError> {
+    pub(super) fn settle(&self, ticket: Ticket, durable: bool) -> Result<(), SettleError> {
         if durable {
             let waited = self.log.wait(ticket, Mark::Durable);
             return waited.map_err(|failed| SettleError::NotDurable(failed.0));
@@ -692,6 +689,14 @@ impl Staged {
         };
         group.bury(taken.id, dead);
     }
+}
+
+/// Cuts a reason to the length that is kept.
+pub(super) fn shorten(reason: &mut String) {
+    let most = (0..=LONGEST_REASON)
+        .rev()
+        .find(|at| reason.is_char_boundary(*at));
+    reason.truncate(most.unwrap_or(0));
 }
 
 fn extensions(message: &Message, now: u64) -> Result<Extensions, PublishError> {
