@@ -363,14 +363,12 @@ impl<D: Disk> Log<D> {
             if tip.checkpoints.last() == Some(&place) && !again {
                 return Ok(());
             }
-            let segments = self.segments.list();
-            let known = segments.iter().map(|extent| extent.next).max();
             Checkpoint {
                 uuid: tip.writer.uuid,
                 place,
-                next_id: known.unwrap_or(1).max(current.header.first_id).max(1),
+                next_id: tip.writer.next_id,
                 time: current.time,
-                segments,
+                segments: self.segments.list(),
                 body: Vec::new(),
             }
         };

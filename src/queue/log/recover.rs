@@ -510,6 +510,7 @@ impl<D: Disk> Opening<'_, D> {
                 told: previous_end,
                 time: now,
             },
+            next_id: course.next_id,
             next_number: number,
             undurable: Vec::new(),
             spare: None,

@@ -38,6 +38,9 @@ pub(super) struct Writer<D: Disk> {
     pub(super) wall: Wall,
     pub(super) segments: Arc<Segments<D::File>>,
     pub(super) current: Current<D::File>,
+    /// The number of the next message behind all that was written: that of the last one
+    /// and one more, except where numbers were skipped.
+    pub(super) next_id: u64,
     pub(super) next_number: u64,
     /// What was written since the last sync, to be written elsewhere if one fails.
     pub(super) undurable: Vec<Chunk>,
@@ -95,8 +98,9 @@ impl<D: Disk> Writer<D> {
             return Err(failed.clone());
         }
         let len = group.bytes.len() as u64;
-        let wanted = group.wanted;
+        let (wanted, next_id) = (group.wanted, group.next_id);
         self.place(group).map_err(|error| self.fail(error))?;
+        self.next_id = next_id;
         self.prepare(len);
         if let Some(wanted) = wanted {
             self.make_room(wanted);
