@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use support::{block_on, in_time};
+use support::{block_on, in_time, poll};
 use tenfold::queue::storage::SimDisk;
 use tenfold::queue::{Backoff, Delivery, Durability, Message, Queue, QueueBuilder};
 use tenfold::rng::Rng;
@@ -194,6 +194,29 @@ fn a_call_waits_for_what_its_own_level_says() {
             }
         }
         assert_eq!(queue.stats().published, 24);
+    }
+}
+
+/// Its publisher may have gone, with nothing written yet: it is still the level of the
+/// call that says what a consumer may see.
+#[test]
+fn nobody_sees_a_message_of_a_stronger_call_before_it_is_as_safe_as_that_says() {
+    for (seed, level) in (0..30).flat_map(|seed| LEVELS.map(|level| (seed, level))) {
+        let (disk, time) = (SimDisk::new(seed), ManualClock::new());
+        let (sent, tasks) = mpsc::channel::<Task>();
+        let executor = Executor::new(move |task| sent.send(task).map_err(|refused| refused.0));
+        let open = |builder: QueueBuilder| builder.open_on(disk.clone()).unwrap();
+        let queue = open(builder(level, time.clock()).executor(executor));
+        let handle = queue.with_durability(Durability::Power);
+        let mut publish = Box::pin(handle.publish_async("a"));
+        assert!(poll(publish.as_mut()).is_pending(), "it is staged");
+        drop(publish);
+        drop(tasks.try_recv().expect("who was to write it"));
+        let seen = queue.consumer().try_recv().unwrap().expect("it is there");
+        disk.crash_at(disk.operations() + 1);
+        drop((seen, handle, queue));
+        disk.power_cut();
+        assert_eq!(all(&open(builder(level, time.clock()))), ["a"]);
     }
 }
 

@@ -12,6 +12,7 @@ use super::durability::Durability;
 use super::error::OpenError;
 use super::log::{Log, Options, Wall, millis};
 use super::queue::Queue;
+use super::retention::Retention;
 use super::storage::{Disk, RealDisk};
 use super::syncer::Syncer;
 use crate::sync::Mutex;
@@ -50,7 +51,7 @@ pub struct QueueBuilder {
     smallest_segment: u64,
     largest_segment: u64,
     checkpoint_every: Option<u64>,
-    retain: u64,
+    retention: Retention,
     tail: usize,
     clock: Clock,
     timer: Option<Timer>,
@@ -72,7 +73,7 @@ impl QueueBuilder {
             smallest_segment: 1 << 20,
             largest_segment: 64 << 20,
             checkpoint_every: None,
-            retain: 0,
+            retention: Retention::Acked,
             tail: 4 << 20,
             clock: Clock::default(),
             timer: None,
@@ -147,10 +148,10 @@ impl QueueBuilder {
         self
     }
 
-    /// Keeps so many bytes of segments whose messages are all done, for groups to
-    /// [replay](super::Start::At).
-    pub fn retain(mut self, bytes: u64) -> Self {
-        self.retain = bytes;
+    /// What is kept of messages that are done, for groups that begin later and for
+    /// [replays](Queue::replay). [`Retention::Acked`], nothing, if nothing is said.
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
         self
     }
 
@@ -219,10 +220,10 @@ impl QueueBuilder {
         let opened = Log::open(disk, &options, wall, Arc::clone(&bell), &mut book)?;
         let (log, recovery, wall) = opened;
         let next_id = log.next_id();
-        let lost = book.forget_all_but(&log.extents(), next_id);
+        let lost = book.forget_all_but(&log.extents(), &log.moved(), next_id);
         let lost = recovery
             .lost()
-            .fold(lost, |sum, ids| sum + (ids.end - ids.start));
+            .fold(lost, |sum, ids| sum.saturating_add(ids.end - ids.start));
         // After a clean end nothing is read behind the last checkpoint.
         let was_clean = recovery.records == 0;
         let timer = self.timer.unwrap_or_else(|| match self.clock.as_manual() {
@@ -248,7 +249,7 @@ impl QueueBuilder {
                 max_bytes: self.max_bytes,
                 dedup: !self.dedup_window.is_zero(),
                 checkpoint_every: self.checkpoint_every.unwrap_or(self.largest_segment),
-                retain: self.retain,
+                retention: self.retention,
             },
             counts: Counts {
                 lost: AtomicU64::new(lost),
@@ -258,7 +259,7 @@ impl QueueBuilder {
             cautious: AtomicU64::new(if was_clean { 0 } else { next_id }),
             finished: AtomicU64::new(0),
             since: AtomicU64::new(0),
-            maintaining: Mutex::new(()),
+            maintaining: Mutex::default(),
             unwritten: AtomicU64::new(0),
             book: Mutex::new(book),
         };

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::ids::Ids;
+use super::ids::{BLOCK, Ids, WORDS};
 use super::marks::{LATEST, Mark, Marks};
 use super::records::{Reading, Writing};
 use super::varint::{push_number, take_number, unzigzag, zigzag};
@@ -13,8 +13,6 @@ use crate::time::Instant;
 /// The level of most messages: those are taken in order, without being noted one by one.
 const NORMAL: usize = 3;
 const LEVELS: usize = 8;
-/// More messages than any gap has: it is a number that is wrong.
-const MOST: u64 = 1 << 32;
 
 /// Every message is in one of these places:
 ///
@@ -145,8 +143,8 @@ impl Group {
         self.dead.remove(&id);
     }
 
-    /// Whether the message is in a place other than behind the cursor.
-    fn is_open(&self, id: u64) -> bool {
+    /// Whether the message is not done.
+    pub(super) fn is_open(&self, id: u64) -> bool {
         id >= self.floor && !self.done.contains(id)
     }
 
@@ -315,9 +313,6 @@ impl Group {
             self.raise_floor(0);
             return finished;
         }
-        if range.end - range.start > MOST {
-            return 0;
-        }
         let before = self.done.len();
         self.done.insert_all(range);
         let finished = self.done.len() - before;
@@ -398,6 +393,24 @@ impl Group {
         self.done.next_absent(messages.start.max(self.floor)) >= messages.end
     }
 
+    /// Which messages of a block are done, a bit each.
+    pub(super) fn done_block(&self, number: u64) -> [u64; WORDS] {
+        let mut words = self.done.block(number);
+        let below = self.floor.saturating_sub(number * BLOCK).min(BLOCK);
+        for (word, first) in words.iter_mut().zip((0..below).step_by(64)) {
+            let bits = (below - first).min(64);
+            *word |= u64::MAX >> (64 - bits);
+        }
+        words
+    }
+
+    /// Whether anything is known of a message beside its number.
+    pub(super) fn has_noted(&self, id: u64) -> bool {
+        self.marks.get(id).is_some()
+            || self.dead.contains_key(&id)
+            || self.ready.iter().any(|level| level.contains(id))
+    }
+
     /// Bytes it takes, about.
     pub(super) fn memory(&self) -> usize {
         let ready = self.ready.iter().map(Ids::memory).sum::<usize>();
@@ -461,7 +474,7 @@ impl Group {
 
     pub(super) fn read(reading: &mut Reading<'_>) -> Option<Self> {
         let name = String::from_utf8_lossy(reading.bytes()?).into_owned();
-        let mut group = Self::new(name, reading.word()?);
+        let mut group = Self::new(name, reading.id()?);
         group.done = Ids::read(reading)?;
         group.done_above = group.done.len() - group.done.count(0..group.floor);
         group.done.forget_below(group.floor);
@@ -471,9 +484,12 @@ impl Group {
             id = id.wrapping_add(unzigzag(take_number(&mut reading.0)?));
             let word = take_number(&mut reading.0)?;
             due = due.wrapping_add(unzigzag(take_number(&mut reading.0)?));
+            if id >= 1 << 62 {
+                return None;
+            }
             group.give_back(id, (word & 7) as u8, (word >> 3) as u32, due);
         }
-        let dead = reading.list(|r| Some((r.word()?, r.word()?, r.bytes()?)))?;
+        let dead = reading.list(|r| Some((r.id()?, r.word()?, r.bytes()?)))?;
         for (id, word, reason) in dead {
             let reason = String::from_utf8_lossy(reason).into_owned();
             group.bury(

@@ -150,9 +150,11 @@ mod message;
 )]
 mod queue;
 mod records;
+mod retention;
 
 pub mod storage;
 mod syncer;
+mod upkeep;
 mod varint;
 mod waiting;
 mod wheel;
@@ -168,3 +170,4 @@ pub use error::{OpenError, PublishError, RecvError, SettleError};
 pub use log::{Damage, DamageKind, Recovery};
 pub use message::{Message, Priority, Published};
 pub use queue::{Queue, Start};
+pub use retention::Retention;

@@ -236,10 +236,12 @@ impl<D: Disk> Queue<D> {
     fn begin_group(&self, name: &str, start: Start) -> Result<u32, PublishError> {
         self.change_groups(|book, stage| {
             let number = book.number_of(name).unwrap_or(book.groups.len() as u32);
-            let extents = self.core.log.extents();
+            let (extents, moved) = (self.core.log.extents(), self.core.log.moved());
             let held = extents.iter().filter(|extent| extent.first < extent.next);
+            let held = held.map(|extent| extent.first);
             let next = self.core.log.next_id();
-            let earliest = held.map(|extent| extent.first).min().unwrap_or(next);
+            let earliest = held.chain(moved.iter().map(|(id, _)| *id)).min();
+            let earliest = earliest.unwrap_or(next);
             let start = match start {
                 Start::Earliest => earliest,
                 Start::Latest => next,
@@ -251,7 +253,7 @@ impl<D: Disk> Queue<D> {
                     None => book.begin_group(number, start, name.to_owned()),
                 }
                 // Segments in the middle may be gone: their messages are done.
-                book.forget_in(number, &extents, next);
+                book.forget_in(number, &extents, &moved, next);
             }
             Ok(number)
         })
@@ -341,9 +343,7 @@ impl<D: Disk> Queue<D> {
     /// [`PublishError::NotDurable`] if the checkpoint could not be written: nothing is
     /// lost, and nothing given up.
     pub fn checkpoint(&self) -> Result<(), PublishError> {
-        let _turn = self.core.maintaining.lock();
-        let written = self.core.checkpoint();
-        self.core.release();
+        let written = self.core.upkeep(&mut self.core.maintaining.lock());
         written.map_err(|error| PublishError::NotDurable(Arc::new(error)))
     }
 

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::format::{
-    BadHeader, Kind, PAGE, RECORD_HEADER, RecordHeader, SegmentHeader, is_payload_of,
+    BadHeader, Kind, Origin, PAGE, RECORD_HEADER, RecordHeader, SegmentHeader, is_payload_of,
 };
 use super::locate::{Mark, locate};
+use super::moved::{Moved, Tally};
 use super::scan::{Found, Scan};
 use crate::queue::storage::DiskFile;
 use crate::sync::Mutex;
@@ -20,12 +22,15 @@ pub(super) struct Segments<F> {
     table: Mutex<Table<F>>,
     /// How many bytes of the tail are kept.
     tail_capacity: usize,
+    pub(super) moved: Moved,
 }
 
 struct Table<F> {
     segments: BTreeMap<u64, Segment<F>>,
     /// Segments with messages, by the first one they hold.
     by_message: BTreeMap<u64, u64>,
+    /// All of them, by their first place in the log.
+    by_place: BTreeMap<u64, u64>,
     tail: VecDeque<Chunk>,
     tail_bytes: usize,
 }
@@ -36,6 +41,7 @@ pub(super) struct Segment<F> {
     /// Where its records end.
     pub(super) end: u64,
     pub(super) index: Index,
+    pub(super) tally: Tally,
 }
 
 /// Where messages lie in a segment: of every sixteenth that this process wrote or
@@ -47,7 +53,7 @@ pub(super) struct Index {
     pub(super) next: u64,
     /// Those below its number lie before it, and are not noted.
     noted: Mark,
-    /// In units of eight bytes.
+    /// Of those behind it, in units of eight bytes.
     offsets: Vec<u32>,
 }
 
@@ -94,18 +100,21 @@ impl Index {
         Self::default()
     }
 
-    /// Notes a message, in the order of their numbers. A jump that no segment could
-    /// hold is damage, and nothing will be asked of it.
+    /// Notes a message, in the order of their numbers.
     pub(super) fn note(&mut self, id: u64, at: u64) {
         if self.is_empty() {
             (self.first, self.next, self.noted) = (id, id, Mark { id, at });
         }
-        if id < self.next || id - self.next > JUMP {
+        if id < self.next {
             return;
         }
-        // Numbers that are missing share the place of the next one.
-        while (self.offsets.len() as u64) * STEP <= id - self.noted.id {
-            self.offsets.push((at / 8) as u32);
+        // Numbers that are missing share the place of the next one. Behind a jump that no
+        // segment could hold nothing is noted: all is looked for from there on.
+        let is_whole = self.offsets.len() as u64 >= (self.next - self.noted.id) / STEP;
+        if id - self.next <= JUMP && is_whole {
+            while (self.offsets.len() as u64) * STEP <= id - self.noted.id {
+                self.offsets.push((at / 8) as u32);
+            }
         }
         self.next = id + 1;
     }
@@ -117,8 +126,8 @@ impl Index {
     /// A place at or before the message, if it is noted.
     fn start(&self, id: u64) -> Option<u64> {
         let place = (id.checked_sub(self.noted.id)? / STEP) as usize;
-        let offset = self.offsets.get(place).copied().unwrap_or(0);
-        Some((u64::from(offset) * 8).max(PAGE))
+        let offset = self.offsets.get(place).or(self.offsets.last());
+        Some((u64::from(offset.copied().unwrap_or(0)) * 8).max(PAGE))
     }
 
     /// Bytes it takes.
@@ -132,12 +141,14 @@ impl<F: DiskFile> Segments<F> {
         let table = Table {
             segments: BTreeMap::new(),
             by_message: BTreeMap::new(),
+            by_place: BTreeMap::new(),
             tail: VecDeque::new(),
             tail_bytes: 0,
         };
         Self {
             table: Mutex::new(table),
             tail_capacity,
+            moved: Moved::default(),
         }
     }
 
@@ -147,6 +158,7 @@ impl<F: DiskFile> Segments<F> {
         if !segment.index.is_empty() {
             table.by_message.insert(segment.index.first, number);
         }
+        table.by_place.insert(segment.header.base, number);
         table.segments.insert(number, segment);
     }
 
@@ -158,6 +170,7 @@ impl<F: DiskFile> Segments<F> {
             by_message,
             tail,
             tail_bytes,
+            ..
         } = &mut *table;
         let Some(segment) = segments.get_mut(&chunk.segment) else {
             return;
@@ -165,8 +178,16 @@ impl<F: DiskFile> Segments<F> {
         segment.end = chunk.offset + chunk.bytes.len() as u64;
         let was_empty = segment.index.is_empty();
         for (at, header) in records(&chunk.bytes) {
+            let payload = at + RECORD_HEADER;
+            let payload = &chunk.bytes[payload..payload + header.len as usize];
+            let offset = chunk.offset + at as u64;
+            segment.tally.see(&header, payload);
             if header.kind == Kind::Publish {
-                segment.index.note(header.id, chunk.offset + at as u64);
+                segment.index.note(header.id, offset);
+            } else if header.kind == Kind::Move
+                && let Some(origin) = Origin::decode(payload)
+            {
+                self.moved.note(origin.id, segment.header.base + offset);
             }
         }
         if was_empty && !segment.index.is_empty() {
@@ -189,6 +210,7 @@ impl<F: DiskFile> Segments<F> {
             by_message,
             tail,
             tail_bytes,
+            ..
         } = &mut *table;
         let Some(segment) = segments.get_mut(&number) else {
             return;
@@ -206,18 +228,27 @@ impl<F: DiskFile> Segments<F> {
             by_message.remove(&segment.index.first);
         }
         let mut index = Index::new();
+        let mut tally = Tally::default();
         let mut scan = Scan::new(&*segment.file, segment.header.salt, PAGE, end, end);
         while let Ok(Some(found)) = scan.next() {
-            if let Found::Record { offset, header, .. } = found
-                && header.kind == Kind::Publish
+            if let Found::Record {
+                offset,
+                header,
+                payload,
+                ..
+            } = found
             {
-                index.note(header.id, offset);
+                tally.see(&header, payload);
+                if header.kind == Kind::Publish {
+                    index.note(header.id, offset);
+                }
             }
         }
         if !index.is_empty() {
             by_message.insert(index.first, number);
         }
         segment.index = index;
+        segment.tally = tally;
     }
 
     /// Takes a segment out.
@@ -227,6 +258,7 @@ impl<F: DiskFile> Segments<F> {
         if !segment.index.is_empty() {
             table.by_message.remove(&segment.index.first);
         }
+        table.by_place.remove(&segment.header.base);
         Some(segment.header)
     }
 
@@ -236,9 +268,13 @@ impl<F: DiskFile> Segments<F> {
         let extent = |segment: &Segment<F>| Extent {
             number: segment.header.number,
             size: segment.header.size,
+            base: segment.header.base,
             end: segment.header.base + segment.end,
             first: segment.index.first,
             next: segment.index.next,
+            messages: segment.tally.messages,
+            bytes: segment.tally.bytes,
+            time: segment.tally.time,
         };
         table.segments.values().map(extent).collect()
     }
@@ -250,11 +286,12 @@ impl<F: DiskFile> Segments<F> {
         let memory = |segment: &Segment<F>| segment.index.memory() + 256;
         (
             table.segments.values().map(size).sum(),
-            table.segments.values().map(memory).sum(),
+            table.segments.values().map(memory).sum::<usize>() + self.moved.memory(),
         )
     }
 
-    pub(super) fn read(&self, id: u64, ahead: &mut ReadAhead) -> Result<Stored, ReadError> {
+    /// Reads a message where it was written first.
+    pub(super) fn read_first(&self, id: u64, ahead: &mut ReadAhead) -> Result<Stored, ReadError> {
         let mut place = match self.find(id, ahead)? {
             Place::Memory(stored) => return Ok(stored),
             Place::File(place) => place,
@@ -275,6 +312,23 @@ impl<F: DiskFile> Segments<F> {
             }
             read => read,
         }
+    }
+
+    /// The file that has this place of the log.
+    pub(super) fn in_file(&self, place: u64) -> Option<InFile<F>> {
+        let table = self.table.lock();
+        let (_, number) = table.by_place.range(..=place).next_back()?;
+        let segment = table.segments.get(number)?;
+        let start = place - segment.header.base;
+        (start < segment.end).then(|| InFile {
+            file: Arc::clone(&segment.file),
+            number: *number,
+            salt: segment.header.salt,
+            start,
+            end: segment.end,
+            low: 0,
+            high: None,
+        })
     }
 
     fn find(&self, id: u64, ahead: &ReadAhead) -> Result<Place<F>, ReadError> {
@@ -310,6 +364,37 @@ impl<F: DiskFile> Segments<F> {
         }
         Ok(Place::File(place))
     }
+
+    /// Messages that are nowhere, from this one on: up to the next that is there.
+    /// Those that nobody has written yet are among them.
+    pub(super) fn missing(&self, id: u64) -> io::Result<Range<u64>> {
+        let moved = self.moved.next(id).unwrap_or(u64::MAX);
+        let (file, salt, start, limit, end) = {
+            let table = self.table.lock();
+            let next = table.by_message.range(id + 1..).next();
+            let next = next.map_or(moved, |(first, _)| moved.min(*first));
+            let before = table.by_message.range(..=id).next_back();
+            let segment = before.and_then(|(_, number)| table.segments.get(number));
+            let Some(segment) = segment.filter(|segment| id < segment.index.next) else {
+                return Ok(id..next);
+            };
+            // A guess could be wrong, and what is given up does not come again.
+            let start = segment.index.start(id).unwrap_or(PAGE);
+            let file = Arc::clone(&segment.file);
+            let end = segment.index.next.min(next);
+            (file, segment.header.salt, start, segment.end, end)
+        };
+        let mut scan = Scan::new(&*file, salt, start, limit, limit);
+        while let Some(found) = scan.next()? {
+            if let Found::Record { header, .. } = found
+                && header.kind == Kind::Publish
+                && header.id >= id
+            {
+                return Ok(id..header.id.min(end));
+            }
+        }
+        Ok(id..end)
+    }
 }
 
 /// Where a segment ends and what it holds.
@@ -318,10 +403,17 @@ pub(crate) struct Extent {
     pub(crate) number: u64,
     /// Bytes of its file.
     pub(crate) size: u64,
-    /// In the whole log.
+    /// Places in the whole log.
+    pub(crate) base: u64,
     pub(crate) end: u64,
+    /// What was published here; nothing if they are equal.
     pub(crate) first: u64,
     pub(crate) next: u64,
+    /// Messages that lie here, moved ones included, done or not, and their bytes.
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    /// When the newest of them was published, at the latest.
+    pub(crate) time: u64,
 }
 
 impl<F> Table<F> {
@@ -362,13 +454,13 @@ enum Place<F> {
     File(InFile<F>),
 }
 
-struct InFile<F> {
-    file: Arc<F>,
+pub(super) struct InFile<F> {
+    pub(super) file: Arc<F>,
     number: u64,
-    salt: u64,
+    pub(super) salt: u64,
     /// At or before the message.
-    start: u64,
-    end: u64,
+    pub(super) start: u64,
+    pub(super) end: u64,
     /// The number at the start; if that is far away, a place behind the message.
     low: u64,
     high: Option<Mark>,
@@ -417,7 +509,7 @@ impl ReadAhead {
         Err(ReadError::Lost)
     }
 
-    fn bytes<F: DiskFile>(
+    pub(super) fn bytes<F: DiskFile>(
         &mut self,
         place: &InFile<F>,
         at: u64,
