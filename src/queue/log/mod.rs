@@ -33,7 +33,6 @@ pub(crate) use wall::{Wall, millis};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crc32c::{crc32c, crc32c_append};
 
@@ -55,7 +54,6 @@ use crate::task::Executor;
 pub(crate) struct Options {
     pub(crate) smallest_segment: u64,
     pub(crate) largest_segment: u64,
-    pub(crate) interval: Option<Duration>,
     /// Bytes that are written without a sync, at most.
     pub(crate) undurable: u64,
     /// Bytes of the newest records kept in memory.
@@ -189,7 +187,6 @@ impl<D: Disk> Log<D> {
                     .max(4 * PAGE)
                     .next_multiple_of(PAGE),
                 largest: options.largest_segment.max(4 * PAGE).next_multiple_of(PAGE),
-                interval: options.interval,
                 undurable: options.undurable,
             },
             wall,
@@ -300,6 +297,20 @@ impl<D: Disk> Log<D> {
         executor: Option<&'a Executor>,
     ) -> impl Future<Output = Result<(), Failed>> + Send + 'a {
         self.line.wait(ticket, mark, executor)
+    }
+
+    /// Makes everything last that was staged before it is called, as long as there is
+    /// this log.
+    pub(crate) fn syncing(&self) -> impl Fn() + Send + Sync + 'static {
+        let line = Arc::downgrade(&self.line);
+        move || {
+            if let Some(line) = line.upgrade()
+                && line.is_behind(Mark::Durable)
+            {
+                // If it fails, that is told to whoever comes next.
+                let _ = crate::task::block_on(line.wait(line.last(), Mark::Durable, None));
+            }
+        }
     }
 
     /// The last batch that was staged.

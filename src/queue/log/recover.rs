@@ -540,7 +540,6 @@ impl<D: Disk> Opening<'_, D> {
         self.segments.wrote(chunk);
         let now = self.wall.now();
         let writer = Writer {
-            last_sync: self.wall.clock().now(),
             disk: self.disk,
             limits: self.limits,
             uuid,

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::*;
 use crate::queue::storage::{Fault, SimDisk};
@@ -59,7 +60,6 @@ fn options() -> Options {
     Options {
         smallest_segment: 16 << 10,
         largest_segment: 32 << 10,
-        interval: None,
         undurable: 12 << 10,
         tail: 8 << 10,
         seed: 7,

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -17,7 +16,6 @@ use super::segments::{Chunk, Index, Segment, Segments, records};
 use super::wall::Wall;
 use crate::queue::storage::{Disk, DiskFile};
 use crate::rng::Rng;
-use crate::time::Instant;
 
 /// What a writer is told once.
 #[derive(Debug, Clone, Copy)]
@@ -25,8 +23,6 @@ pub(super) struct Limits {
     /// The size of the first segment, and of the largest.
     pub(super) smallest: u64,
     pub(super) largest: u64,
-    /// After so long without a sync the next write brings one.
-    pub(super) interval: Option<Duration>,
     /// So much is written without a sync, at most: it is kept in memory until then.
     pub(super) undurable: u64,
 }
@@ -45,7 +41,6 @@ pub(super) struct Writer<D: Disk> {
     pub(super) next_number: u64,
     /// What was written since the last sync, to be written elsewhere if one fails.
     pub(super) undurable: Vec<Chunk>,
-    pub(super) last_sync: Instant,
     /// The next segment, as far as it is prepared.
     pub(super) spare: Option<Spare<D::File>>,
     /// Files that were segments, and their sizes.
@@ -142,7 +137,7 @@ impl<D: Disk> Writer<D> {
             self.append(rest, skip)?;
         }
         let full = self.undurable_bytes() >= self.limits.undurable;
-        if group.sync || full || self.is_overdue() {
+        if group.sync || full {
             self.sync()?;
         }
         Ok(())
@@ -185,7 +180,6 @@ impl<D: Disk> Writer<D> {
     }
 
     pub(super) fn sync(&mut self) -> io::Result<()> {
-        self.last_sync = self.wall.clock().now();
         if self.undurable.is_empty() {
             return Ok(());
         }
@@ -228,11 +222,6 @@ impl<D: Disk> Writer<D> {
     /// The place in the log where the next record goes.
     pub(super) fn end(&self) -> u64 {
         self.current.header.base + self.current.at
-    }
-
-    fn is_overdue(&self) -> bool {
-        let since = self.wall.clock().now().saturating_since(self.last_sync);
-        self.limits.interval.is_some_and(|most| since >= most)
     }
 
     fn undurable_bytes(&self) -> u64 {
@@ -296,7 +285,6 @@ impl<D: Disk> Writer<D> {
             self.install(&mut seed)?
         };
         self.undurable.clear();
-        self.last_sync = self.wall.clock().now();
         self.segments.add(Segment {
             file: Arc::clone(&current.file),
             header: current.header,
