@@ -9,7 +9,7 @@ use support::{block_on, in_time};
 use tenfold::queue::storage::{Disk, SimDisk};
 use tenfold::queue::{
     Backoff, Consumer, DamageKind, Durability, Message, OpenError, Priority, PublishError, Queue,
-    QueueBuilder, RecvError, SettleError, Start,
+    QueueBuilder, RecvError, Retention, SettleError, Start,
 };
 use tenfold::time::ManualClock;
 
@@ -469,7 +469,7 @@ fn done_messages_are_kept_for_replays_as_long_as_was_asked_for() {
         let bench = Bench::new();
         let queue = bench
             .builder()
-            .retain(retain)
+            .retention(retain)
             .open_on(bench.disk.clone())
             .unwrap();
         for n in 0..400 {
@@ -484,7 +484,7 @@ fn done_messages_are_kept_for_replays_as_long_as_was_asked_for() {
         }
         drain(&queue.replay("again", Start::Earliest).unwrap()).len()
     };
-    let (none, some) = (kept(0), kept(64 << 10));
+    let (none, some) = (kept(Retention::Acked), kept(Retention::Bytes(64 << 10)));
     assert!(none < 100 && (150..403).contains(&some), "{none} {some}");
 }
 

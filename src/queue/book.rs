@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::dedup::Dedup;
 use super::group::{Dead, Group};
+use super::ids::{BLOCK, Ids, WORDS};
 use super::log::format::Kind;
 use super::log::{Extent, Replay, Replayed};
 use super::records::{Extensions, Nack, Reading, Writing, read_group, read_ranges};
@@ -13,6 +14,8 @@ pub(super) struct Book {
     /// By their numbers. A number is not given again.
     pub(super) groups: Vec<Option<Group>>,
     pub(super) dedup: Dedup,
+    /// Messages that a group looked for in vain, each to be counted once.
+    lost: Ids,
 }
 
 /// The group that a queue always has.
@@ -25,6 +28,7 @@ impl Book {
         Self {
             groups: vec![Some(Group::new(DEFAULT.to_owned(), 1))],
             dedup: Dedup::new(window),
+            lost: Ids::default(),
         }
     }
 
@@ -64,6 +68,35 @@ impl Book {
         self.all().all(|group| group.is_done(messages.clone()))
     }
 
+    /// Whether some group is not done with this message.
+    pub(super) fn is_live(&mut self, id: u64) -> bool {
+        self.all().any(|group| group.is_open(id))
+    }
+
+    /// With how many of these some group is not done.
+    pub(super) fn live_in(&mut self, messages: Range<u64>) -> u64 {
+        let mut live = 0;
+        for number in messages.start / BLOCK..messages.end.div_ceil(BLOCK) {
+            let mut done = [u64::MAX; WORDS];
+            for group in self.all() {
+                let block = group.done_block(number);
+                done.iter_mut()
+                    .zip(block)
+                    .for_each(|(all, one)| *all &= one);
+            }
+            for (index, word) in done.into_iter().enumerate() {
+                let first = number * BLOCK + 64 * index as u64;
+                let from = messages.start.saturating_sub(first).min(64);
+                let to = messages.end.saturating_sub(first).min(64);
+                if from < to {
+                    let bits = u64::MAX >> (64 - (to - from)) << from;
+                    live += u64::from((!word & bits).count_ones());
+                }
+            }
+        }
+        live
+    }
+
     /// Gives up what is nowhere any more. How many messages were still wanted.
     pub(super) fn forget(&mut self, messages: Range<u64>) -> u64 {
         let finished = self.all().map(|group| group.finish_all(messages.clone()));
@@ -71,22 +104,43 @@ impl Book {
     }
 
     /// The same for one group.
-    pub(super) fn forget_in(&mut self, number: u32, extents: &[Extent], next_id: u64) {
+    pub(super) fn forget_in(
+        &mut self,
+        number: u32,
+        extents: &[Extent],
+        moved: &[(u64, u64)],
+        next_id: u64,
+    ) {
         let mut others = std::mem::take(&mut self.groups);
         if let Some(group) = others.get_mut(number as usize) {
             self.groups.push(group.take());
-            self.forget_all_but(extents, next_id);
+            self.forget_all_but(extents, moved, next_id);
             *group = self.groups.pop().flatten();
         }
         self.groups = others;
     }
 
-    /// Gives up what no segment holds.
-    pub(super) fn forget_all_but(&mut self, extents: &[Extent], next_id: u64) -> u64 {
-        let mut held: Vec<_> = extents
-            .iter()
-            .map(|extent| extent.first..extent.next)
-            .collect();
+    /// Has a group be done with messages that it looked for in vain. How many of them
+    /// no group had looked for.
+    pub(super) fn lose(&mut self, number: u32, messages: Range<u64>) -> u64 {
+        if let Some(group) = self.group(number) {
+            group.finish_all(messages.clone());
+        }
+        let before = self.lost.len();
+        self.lost.insert_all(messages);
+        self.lost.len() - before
+    }
+
+    /// Gives up what no segment holds, moved or not.
+    pub(super) fn forget_all_but(
+        &mut self,
+        extents: &[Extent],
+        moved: &[(u64, u64)],
+        next_id: u64,
+    ) -> u64 {
+        let published = extents.iter().map(|extent| extent.first..extent.next);
+        let moved = moved.iter().map(|(id, _)| *id..id + 1);
+        let mut held: Vec<_> = published.chain(moved).collect();
         held.retain(|messages| !messages.is_empty());
         held.sort_by_key(|messages| messages.start);
         let (mut at, mut lost) = (1, 0);
@@ -94,7 +148,9 @@ impl Book {
         for messages in held.into_iter().chain([end]) {
             // Only what a group waits for is looked at one by one.
             let floor = self.all().map(|group| group.floor()).min().unwrap_or(at);
-            lost += self.forget(at.max(floor)..messages.start);
+            lost = self
+                .forget(at.max(floor)..messages.start)
+                .saturating_add(lost);
             at = at.max(messages.end);
         }
         lost
@@ -138,15 +194,19 @@ impl Replay for Book {
     fn record(&mut self, record: &Replayed<'_>) {
         let header = &record.header;
         let _ = match header.kind {
-            Kind::Publish => {
+            Kind::Publish | Kind::Move => {
                 let ext = record.payload.get(..usize::from(header.ext)).unwrap_or(&[]);
                 let ext = Extensions::decode(ext);
                 if let Some(key) = &ext.dedup_id {
                     self.dedup.insert(key, header.id, record.time);
                 }
                 let due = ext.not_before.unwrap_or(0);
-                self.all()
-                    .for_each(|g| g.arrive(header.id, header.priority(), due));
+                for group in self.all() {
+                    // What came before a message that was moved is known better.
+                    if header.kind == Kind::Publish || !group.has_noted(header.id) {
+                        group.arrive(header.id, header.priority(), due);
+                    }
+                }
                 Some(())
             }
             Kind::Ack => self.each(record, |group, range| {

@@ -11,6 +11,7 @@ use super::counts::Counts;
 use super::error::OpenError;
 use super::log::{Log, Mark, Options, Wall, millis};
 use super::queue::Queue;
+use super::retention::Retention;
 use super::storage::{Disk, RealDisk};
 use crate::sync::Mutex;
 use crate::task::Executor;
@@ -31,7 +32,7 @@ pub enum Durability {
     /// between calls.
     Interval(Duration),
     /// It is in the file: a kill does not take it away. The log syncs when it has to,
-    /// at most every 16 MiB.
+    /// at the latest after 4 MiB.
     Process,
     /// It is in memory: a kill takes away what nobody has written yet, which consumers,
     /// [`flush`](Queue::flush) and a full buffer do.
@@ -70,7 +71,7 @@ pub struct QueueBuilder {
     smallest_segment: u64,
     largest_segment: u64,
     checkpoint_every: Option<u64>,
-    retain: u64,
+    retention: Retention,
     tail: usize,
     clock: Clock,
     timer: Option<Timer>,
@@ -92,7 +93,7 @@ impl QueueBuilder {
             smallest_segment: 1 << 20,
             largest_segment: 64 << 20,
             checkpoint_every: None,
-            retain: 0,
+            retention: Retention::Acked,
             tail: 4 << 20,
             clock: Clock::default(),
             timer: None,
@@ -166,10 +167,10 @@ impl QueueBuilder {
         self
     }
 
-    /// Keeps so many bytes of segments whose messages are all done, for groups to
-    /// [replay](super::Start::At).
-    pub fn retain(mut self, bytes: u64) -> Self {
-        self.retain = bytes;
+    /// What is kept of messages that are done, for groups that begin later and for
+    /// [replays](Queue::replay). [`Retention::Acked`], nothing, if nothing is said.
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
         self
     }
 
@@ -232,7 +233,7 @@ impl QueueBuilder {
                 Durability::Interval(interval) => Some(interval),
                 _ => None,
             },
-            undurable: 16 << 20,
+            undurable: 4 << 20,
             tail: self.tail,
             seed,
         };
@@ -241,10 +242,10 @@ impl QueueBuilder {
         let opened = Log::open(disk, &options, wall, Arc::clone(&bell), &mut book)?;
         let (log, recovery, wall) = opened;
         let next_id = log.next_id();
-        let lost = book.forget_all_but(&log.extents(), next_id);
+        let lost = book.forget_all_but(&log.extents(), &log.moved(), next_id);
         let lost = recovery
             .lost()
-            .fold(lost, |sum, ids| sum + (ids.end - ids.start));
+            .fold(lost, |sum, ids| sum.saturating_add(ids.end - ids.start));
         // After a clean end nothing is read behind the last checkpoint.
         let was_clean = recovery.records == 0;
         let timer = self.timer.unwrap_or_else(|| match self.clock.as_manual() {
@@ -275,7 +276,7 @@ impl QueueBuilder {
                 max_bytes: self.max_bytes,
                 dedup: !self.dedup_window.is_zero(),
                 checkpoint_every: self.checkpoint_every.unwrap_or(self.largest_segment),
-                retain: self.retain,
+                retention: self.retention,
             },
             counts: Counts {
                 lost: AtomicU64::new(lost),
@@ -285,7 +286,7 @@ impl QueueBuilder {
             cautious: AtomicU64::new(if was_clean { 0 } else { next_id }),
             finished: AtomicU64::new(0),
             since: AtomicU64::new(0),
-            maintaining: Mutex::new(()),
+            maintaining: Mutex::default(),
             unwritten: AtomicU64::new(0),
             book: Mutex::new(book),
         };

@@ -7,6 +7,7 @@
 //! done stays done.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,7 +24,9 @@ use super::log::format::Kind;
 use super::log::{AppendError, Log, Mark, ReadAhead, ReadError, Record, Ticket, Wall, millis};
 use super::message::{Message, Published};
 use super::records::{Extensions, Nack, joined, ranges};
+use super::retention::Retention;
 use super::storage::Disk;
+use super::upkeep::Upkeep;
 use crate::sync::Mutex;
 use crate::task::Executor;
 use crate::time::{Instant, Timer};
@@ -45,8 +48,8 @@ pub(super) struct Core<D: Disk> {
     pub(super) finished: AtomicU64,
     /// Bytes staged since the last checkpoint.
     pub(super) since: AtomicU64,
-    /// Held by whoever writes a checkpoint.
-    pub(super) maintaining: Mutex<()>,
+    /// Held by whoever does the upkeep.
+    pub(super) maintaining: Mutex<Upkeep>,
     /// Acks staged since anybody wrote.
     pub(super) unwritten: AtomicU64,
 }
@@ -65,7 +68,7 @@ pub(super) struct Settings {
     pub(super) max_bytes: u64,
     pub(super) dedup: bool,
     pub(super) checkpoint_every: u64,
-    pub(super) retain: u64,
+    pub(super) retention: Retention,
 }
 
 /// A message that was taken and read.
@@ -87,6 +90,10 @@ const ACKS: u64 = 64;
 const LONGEST_REASON: usize = 1024;
 const LONGEST_KEY: usize = 255;
 const ATTEMPTS: usize = 4;
+/// How often upkeep is done before a publisher is turned away.
+const ROUNDS: usize = 5;
+/// Runs of numbers in a record: it fits into the smallest segment.
+const RANGES: usize = 256;
 
 impl<D: Disk> Core<D> {
     // ---- publishing
@@ -229,9 +236,12 @@ impl<D: Disk> Core<D> {
         if pending.saturating_add(messages) <= max_pending && bytes <= max_bytes {
             return Ok(());
         }
-        // Done messages may still take room: two checkpoints give it back.
-        if bytes > max_bytes && self.has_free() {
-            self.maintain();
+        // Done messages may still take room: two checkpoints give it back, and as many
+        // that of segments which have to be emptied first.
+        for _ in 0..ROUNDS {
+            if bytes <= max_bytes || !self.has_free() {
+                break;
+            }
             self.maintain();
             if self.log.sizes().0 <= max_bytes && pending.saturating_add(messages) <= max_pending {
                 return Ok(());
@@ -319,11 +329,15 @@ impl<D: Disk> Core<D> {
     ) -> Result<Vec<Handed>, RecvError> {
         let mut handed = Vec::with_capacity(taken.len());
         let mut gone = Vec::new();
+        let mut lost: Vec<Range<u64>> = Vec::new();
         let mut failed = None;
         let now = self.wall.now();
         for taken in taken {
             if failed.is_some() {
                 self.put_back(number, taken, 0);
+                continue;
+            }
+            if lost.iter().any(|range| range.contains(&taken.id)) {
                 continue;
             }
             match self.log.read(taken.id, ahead) {
@@ -345,15 +359,21 @@ impl<D: Disk> Core<D> {
                         handed.push(Handed { taken, payload });
                     }
                 }
-                Err(ReadError::Lost) => {
-                    add(&self.counts.lost, 1);
-                    gone.push(taken.id);
-                }
+                Err(ReadError::Lost) => match self.missing(taken.id) {
+                    Ok(range) => lost.push(range),
+                    Err(error) => {
+                        failed = Some(RecvError::Io(Arc::new(error)));
+                        self.put_back(number, taken, 0);
+                    }
+                },
                 Err(ReadError::Io(error)) => {
                     failed = Some(RecvError::Io(Arc::new(error)));
                     self.put_back(number, taken, 0);
                 }
             }
+        }
+        if !lost.is_empty() {
+            self.give_up(number, &lost);
         }
         if !gone.is_empty() {
             self.finish(number, &gone);
@@ -365,6 +385,35 @@ impl<D: Disk> Core<D> {
         match failed {
             Some(error) if handed.is_empty() => Err(error),
             _ => Ok(handed),
+        }
+    }
+
+    /// The messages that are nowhere, from one on of which that is known.
+    fn missing(&self, id: u64) -> std::io::Result<Range<u64>> {
+        // What comes later may not be written yet.
+        let visible = self.log.reached(self.settings.delivered);
+        let missing = self.log.missing(id)?;
+        Ok(id..missing.end.min(visible).max(id + 1))
+    }
+
+    /// Has a group be done with messages that are nowhere.
+    fn give_up(&self, number: u32, lost: &[Range<u64>]) {
+        let mut book = self.book.lock();
+        let mut newly = 0;
+        for range in lost {
+            newly += book.lose(number, range.clone());
+        }
+        self.count_finished(&mut book);
+        drop(book);
+        self.counts.lost.fetch_add(newly, Ordering::Relaxed);
+        // What is too long for a record is found again.
+        let short = |range: &Range<u64>| {
+            let most = range.start + u64::from(u32::MAX);
+            range.start..range.end.min(most)
+        };
+        let short: Vec<_> = lost.iter().map(short).collect();
+        for some in short.chunks(RANGES) {
+            let _ = self.append_one(Kind::Ack, 0, &ranges(number, some), false);
         }
     }
 
@@ -451,10 +500,7 @@ impl<D: Disk> Core<D> {
             };
             match verdict {
                 Verdict::Reject(mut reason) => {
-                    let most = (0..=LONGEST_REASON)
-                        .rev()
-                        .find(|at| reason.is_char_boundary(*at));
-                    reason.truncate(most.unwrap_or(0));
+                    shorten(&mut reason);
                     staged.bury(number, group, taken, level, reason);
                 }
                 Verdict::Retry | Verdict::Again(_) if is_last => {
@@ -499,7 +545,7 @@ impl<D: Disk> Core<D> {
     }
 
     /// Waits for an answer to last, if that is asked for; writes now and then if not.
-    fn settle(&self, ticket: Ticket, durable: bool) -> Result<(), SettleError> {
+    pub(super) fn settle(&self, ticket: Ticket, durable: bool) -> Result<(), SettleError> {
         if durable {
             let waited = self.log.wait(ticket, Mark::Durable);
             return waited.map_err(|failed| SettleError::NotDurable(failed.0));
@@ -565,61 +611,7 @@ impl<D: Disk> Core<D> {
         Ok(last)
     }
 
-    // ---- upkeep
-
-    pub(super) fn maintain_if_due(&self) {
-        if self.since.load(Ordering::Relaxed) >= self.settings.checkpoint_every {
-            self.maintain();
-        }
-    }
-
-    /// Writes a checkpoint and gives up segments that nobody needs.
-    pub(super) fn maintain(&self) {
-        let Some(_turn) = self.maintaining.try_lock() else {
-            return;
-        };
-        self.since.store(0, Ordering::Relaxed);
-        // The next one makes up for it.
-        let _ = self.checkpoint();
-        self.release();
-    }
-
-    pub(super) fn checkpoint(&self) -> std::io::Result<()> {
-        self.log
-            .checkpoint(|next_id| self.book.lock().write(next_id))
-    }
-
-    /// Whether there is a segment, other than the last, that nobody needs.
-    fn has_free(&self) -> bool {
-        let mut extents = self.log.extents();
-        extents.pop();
-        let mut book = self.book.lock();
-        extents
-            .iter()
-            .any(|extent| book.is_done(&(extent.first..extent.next)))
-    }
-
-    pub(super) fn release(&self) {
-        let mut free = Vec::new();
-        {
-            let mut book = self.book.lock();
-            for extent in self.log.extents() {
-                if book.is_done(&(extent.first..extent.next)) {
-                    free.push(extent);
-                }
-            }
-        }
-        let mut kept = 0;
-        for extent in free.into_iter().rev() {
-            let has_messages = extent.first < extent.next;
-            if has_messages && kept + extent.size <= self.settings.retain {
-                kept += extent.size;
-            } else {
-                self.log.release(extent.number);
-            }
-        }
-        self.bell.ring();
-    }
+    // ---- what it holds
 
     pub(super) fn stats(&self) -> QueueStats {
         let mut stats = self.counts.read();
@@ -697,6 +689,14 @@ impl Staged {
         };
         group.bury(taken.id, dead);
     }
+}
+
+/// Cuts a reason to the length that is kept.
+pub(super) fn shorten(reason: &mut String) {
+    let most = (0..=LONGEST_REASON)
+        .rev()
+        .find(|at| reason.is_char_boundary(*at));
+    reason.truncate(most.unwrap_or(0));
 }
 
 fn extensions(message: &Message, now: u64) -> Result<Extensions, PublishError> {

@@ -19,6 +19,8 @@ pub struct QueueStats {
     pub timed_out: u64,
     /// Messages not delivered since their time to live was over.
     pub expired: u64,
+    /// Messages written again, so that the segments where they were could be given up.
+    pub moved: u64,
     /// Messages that were damaged or missing on the disk.
     pub lost: u64,
     /// Messages that the group furthest behind is not done with.
@@ -70,6 +72,7 @@ pub(super) struct Counts {
     pub(super) nacked: AtomicU64,
     pub(super) timed_out: AtomicU64,
     pub(super) expired: AtomicU64,
+    pub(super) moved: AtomicU64,
     pub(super) lost: AtomicU64,
 }
 
@@ -84,6 +87,7 @@ impl Counts {
             nacked: get(&self.nacked),
             timed_out: get(&self.timed_out),
             expired: get(&self.expired),
+            moved: get(&self.moved),
             lost: get(&self.lost),
             ..QueueStats::default()
         }

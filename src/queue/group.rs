@@ -3,15 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::ids::Ids;
+use super::ids::{BLOCK, Ids, WORDS};
+use super::marks::{LATEST, Mark, Marks};
 use super::records::{Reading, Writing};
+use super::varint::{push_number, take_number, unzigzag, zigzag};
+use super::wheel::Wheel;
 use crate::time::Instant;
 
 /// The level of most messages: those are taken in order, without being noted one by one.
 const NORMAL: usize = 3;
 const LEVELS: usize = 8;
-/// More messages than any gap has: it is a number that is wrong.
-const MOST: u64 = 1 << 32;
 
 /// Every message is in one of these places:
 ///
@@ -34,21 +35,14 @@ pub(super) struct Group {
     /// At or behind the cursor, and in one of the other places.
     apart: Ids,
     ready: [Ids; LEVELS],
-    waiting: BTreeSet<(u64, u64)>,
-    /// Of those that wait, or were handed out before: when they are due, how often they
-    /// were handed out, and their level.
-    marked: BTreeMap<u64, Marked>,
+    /// Of those that wait, or were handed out before.
+    marks: Marks,
+    /// Reminders of those that wait.
+    wheel: Wheel,
     leases: HashMap<u64, Lease>,
     deadlines: BTreeSet<(Instant, u64)>,
     next_token: u64,
     dead: BTreeMap<u64, Dead>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Marked {
-    attempts: u32,
-    level: u8,
-    due: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -85,8 +79,8 @@ impl Group {
             cursor: start,
             apart: Ids::default(),
             ready: Default::default(),
-            waiting: BTreeSet::new(),
-            marked: BTreeMap::new(),
+            marks: Marks::default(),
+            wheel: Wheel::default(),
             leases: HashMap::new(),
             deadlines: BTreeSet::new(),
             next_token: 1,
@@ -106,6 +100,11 @@ impl Group {
         self.floor
     }
 
+    /// The first message from this one on that is not done.
+    pub(super) fn next_open(&self, from: u64) -> u64 {
+        self.done.next_absent(from.max(self.floor))
+    }
+
     /// Notes a message that is not to be taken in its turn.
     pub(super) fn arrive(&mut self, id: u64, level: u8, due: u64) {
         if id < self.floor || self.done.contains(id) {
@@ -122,27 +121,24 @@ impl Group {
         if id >= self.cursor {
             self.apart.insert(id);
         }
+        let mark = Mark {
+            attempts,
+            level,
+            due: due.min(LATEST),
+        };
         if due > 0 {
-            self.waiting.insert((due, id));
+            self.wheel.insert(id, mark.due);
         } else {
             self.ready[usize::from(level & 7)].insert(id);
         }
-        let marked = Marked {
-            attempts,
-            level,
-            due,
-        };
         if due > 0 || attempts > 0 {
-            self.marked.insert(id, marked);
+            self.marks.insert(id, mark);
         }
     }
 
     /// Takes a message out of where it is, except that it may be before the cursor.
-    fn take_out(&mut self, id: u64) -> Option<Marked> {
-        let marked = self.marked.remove(&id);
-        if let Some(marked) = marked {
-            self.waiting.remove(&(marked.due, id));
-        }
+    fn take_out(&mut self, id: u64) {
+        self.marks.remove(id);
         self.ready.iter_mut().for_each(|level| {
             level.remove(id);
         });
@@ -150,11 +146,10 @@ impl Group {
             self.deadlines.remove(&(lease.deadline, id));
         }
         self.dead.remove(&id);
-        marked
     }
 
-    /// Whether the message is in a place other than behind the cursor.
-    fn is_open(&self, id: u64) -> bool {
+    /// Whether the message is not done.
+    pub(super) fn is_open(&self, id: u64) -> bool {
         id >= self.floor && !self.done.contains(id)
     }
 
@@ -170,8 +165,8 @@ impl Group {
                 self.cursor = id + 1;
                 self.apart.forget_below(self.cursor);
             }
-            let marked = self.marked.remove(&id);
-            let attempts = marked.map_or(0, |marked| marked.attempts) + 1;
+            let mark = self.marks.remove(id);
+            let attempts = mark.map_or(0, |mark| mark.attempts).saturating_add(1);
             let token = self.next_token;
             self.next_token += 1;
             let lease = Lease {
@@ -226,16 +221,19 @@ impl Group {
 
     /// Has what is due by now be ready.
     pub(super) fn wake(&mut self, now: u64) {
-        while let Some((due, id)) = self.waiting.first().copied().filter(|(due, _)| *due <= now) {
-            self.waiting.remove(&(due, id));
-            if let Some(marked) = self.marked.get_mut(&id) {
-                marked.due = 0;
-                let level = usize::from(marked.level & 7);
-                if marked.attempts == 0 {
-                    self.marked.remove(&id);
-                }
-                self.ready[level].insert(id);
+        let Self { wheel, marks, .. } = self;
+        let due_of = |id| marks.get(id).map(|mark| mark.due).filter(|due| *due > 0);
+        for id in wheel.turn(now, due_of) {
+            // It may have been reminded of twice.
+            let Some(mark) = self.marks.get(id).filter(|mark| mark.due > 0) else {
+                continue;
+            };
+            if mark.attempts == 0 {
+                self.marks.remove(id);
+            } else {
+                self.marks.insert(id, Mark { due: 0, ..mark });
             }
+            self.ready[usize::from(mark.level)].insert(id);
         }
     }
 
@@ -254,10 +252,11 @@ impl Group {
             .collect()
     }
 
-    /// When something changes by itself: a lease ends, or a message is due.
+    /// When to look again whether something has changed by itself: a lease ended, or a
+    /// message is due.
     pub(super) fn next_change(&self) -> (Option<Instant>, Option<u64>) {
         let lease = self.deadlines.first().map(|(deadline, _)| *deadline);
-        (lease, self.waiting.first().map(|(due, _)| *due))
+        (lease, self.wheel.next())
     }
 
     /// Whether the lease with this token still holds.
@@ -270,8 +269,8 @@ impl Group {
     /// The priority of a message that is lent.
     pub(super) fn level(&self, id: u64) -> u8 {
         let lent = self.leases.get(&id).map(|lease| lease.level);
-        let marked = self.marked.get(&id).map(|marked| marked.level);
-        lent.or(marked).unwrap_or(NORMAL as u8)
+        let marked = || self.marks.get(id).map(|mark| mark.level);
+        lent.or_else(marked).unwrap_or(NORMAL as u8)
     }
 
     pub(super) fn extend(&mut self, id: u64, deadline: Instant) {
@@ -299,11 +298,8 @@ impl Group {
         if range.is_empty() {
             return 0;
         }
-        let mut noted: Vec<u64> = self
-            .marked
-            .range(range.clone())
-            .map(|(id, _)| *id)
-            .collect();
+        let marked = self.marks.range(range.clone());
+        let mut noted: Vec<u64> = marked.map(|(id, _)| id).collect();
         noted.extend(self.dead.range(range.clone()).map(|(id, _)| *id));
         noted.extend(self.leases.keys().filter(|id| range.contains(id)));
         for level in &self.ready {
@@ -321,9 +317,6 @@ impl Group {
             self.floor = range.end;
             self.raise_floor(0);
             return finished;
-        }
-        if range.end - range.start > MOST {
-            return 0;
         }
         let before = self.done.len();
         self.done.insert_all(range);
@@ -391,7 +384,7 @@ impl Group {
     }
 
     pub(super) fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.marks.waiting()
     }
 
     /// Messages below this number that are not done.
@@ -405,10 +398,28 @@ impl Group {
         self.done.next_absent(messages.start.max(self.floor)) >= messages.end
     }
 
+    /// Which messages of a block are done, a bit each.
+    pub(super) fn done_block(&self, number: u64) -> [u64; WORDS] {
+        let mut words = self.done.block(number);
+        let below = self.floor.saturating_sub(number * BLOCK).min(BLOCK);
+        for (word, first) in words.iter_mut().zip((0..below).step_by(64)) {
+            let bits = (below - first).min(64);
+            *word |= u64::MAX >> (64 - bits);
+        }
+        words
+    }
+
+    /// Whether anything is known of a message beside its number.
+    pub(super) fn has_noted(&self, id: u64) -> bool {
+        self.marks.get(id).is_some()
+            || self.dead.contains_key(&id)
+            || self.ready.iter().any(|level| level.contains(id))
+    }
+
     /// Bytes it takes, about.
     pub(super) fn memory(&self) -> usize {
         let ready = self.ready.iter().map(Ids::memory).sum::<usize>();
-        let noted = 48 * self.marked.len() + 24 * self.waiting.len();
+        let noted = self.marks.memory() + self.wheel.memory();
         let lent = 72 * self.leases.len() + 96 * self.dead.len();
         self.done.memory() + self.apart.memory() + ready + noted + lent
     }
@@ -418,46 +429,45 @@ impl Group {
         let known = |id: u64| id < next_id;
         writing.bytes(self.name.as_bytes());
         writing.word(self.floor.min(next_id));
-        let runs = self.done.runs();
-        writing.list(&runs, |writing, run| {
-            writing.word(run.start);
-            writing.word(run.end.min(next_id).max(run.start));
-        });
+        self.done.write(writing, next_id);
         // A message that is lent counts as ready: leases die with the process.
-        let mut noted: BTreeMap<u64, Marked> = BTreeMap::new();
-        for (level, ids) in self.ready.iter().enumerate() {
-            for id in ids.iter() {
-                let attempts = self.marked.get(&id).map_or(0, |marked| marked.attempts);
-                let level = level as u8;
-                let due = 0;
-                noted.insert(
+        let ready = self.ready.iter().enumerate().flat_map(|(level, ids)| {
+            ids.iter().map(move |id| {
+                let attempts = self.marks.get(id).map_or(0, |mark| mark.attempts);
+                let (level, due) = (level as u8, 0);
+                (
                     id,
-                    Marked {
+                    Mark {
                         attempts,
                         level,
                         due,
                     },
-                );
-            }
-        }
-        for (_, id) in &self.waiting {
-            noted.extend(self.marked.get(id).map(|marked| (*id, *marked)));
-        }
-        for (id, lease) in &self.leases {
-            let marked = Marked {
-                attempts: lease.attempts - 1,
-                level: lease.level,
-                due: 0,
-            };
-            if marked.attempts > 0 || usize::from(marked.level) != NORMAL {
-                noted.insert(*id, marked);
-            }
-        }
-        let noted: Vec<_> = noted.into_iter().filter(|(id, _)| known(*id)).collect();
-        writing.list(&noted, |writing, (id, marked)| {
-            writing.word(*id);
-            writing.word(u64::from(marked.attempts) << 8 | u64::from(marked.level));
-            writing.word(marked.due);
+                )
+            })
+        });
+        let marks = self.marks.range(0..u64::MAX);
+        let delayed = marks.filter(|(_, mark)| mark.due > 0);
+        let lent = self.leases.iter().map(|(id, lease)| {
+            let (attempts, level, due) = (lease.attempts - 1, lease.level, 0);
+            (
+                *id,
+                Mark {
+                    attempts,
+                    level,
+                    due,
+                },
+            )
+        });
+        let is_new = |mark: &Mark| mark.attempts == 0 && usize::from(mark.level) == NORMAL;
+        let lent = lent.filter(|(_, mark)| !is_new(mark));
+        let noted = ready.chain(delayed).chain(lent);
+        let (mut last_id, mut last_due) = (0_u64, 0_u64);
+        writing.counted(noted.filter(|(id, _)| known(*id)), |writing, (id, mark)| {
+            let level = u64::from(mark.level & 7);
+            push_number(&mut writing.0, zigzag(id.wrapping_sub(last_id)));
+            push_number(&mut writing.0, u64::from(mark.attempts) << 3 | level);
+            push_number(&mut writing.0, zigzag(mark.due.wrapping_sub(last_due)));
+            (last_id, last_due) = (id, mark.due);
         });
         let dead: Vec<_> = self.dead.iter().filter(|(id, _)| known(**id)).collect();
         writing.list(&dead, |writing, (id, dead)| {
@@ -469,17 +479,22 @@ impl Group {
 
     pub(super) fn read(reading: &mut Reading<'_>) -> Option<Self> {
         let name = String::from_utf8_lossy(reading.bytes()?).into_owned();
-        let mut group = Self::new(name, reading.word()?);
-        let runs = reading.list(|reading| Some(reading.word()?..reading.word()?))?;
-        for run in runs {
-            // More than there can be is damage.
-            group.finish_all(run);
+        let mut group = Self::new(name, reading.id()?);
+        group.done = Ids::read(reading)?;
+        group.done_above = group.done.len() - group.done.count(0..group.floor);
+        group.done.forget_below(group.floor);
+        group.raise_floor(0);
+        let (mut id, mut due) = (0_u64, 0_u64);
+        for _ in 0..reading.word()? {
+            id = id.wrapping_add(unzigzag(take_number(&mut reading.0)?));
+            let word = take_number(&mut reading.0)?;
+            due = due.wrapping_add(unzigzag(take_number(&mut reading.0)?));
+            if id >= 1 << 62 {
+                return None;
+            }
+            group.give_back(id, (word & 7) as u8, (word >> 3) as u32, due);
         }
-        let noted = reading.list(|r| Some((r.word()?, r.word()?, r.word()?)))?;
-        for (id, word, due) in noted {
-            group.put(id, (word & 7) as u8, (word >> 8) as u32, due);
-        }
-        let dead = reading.list(|r| Some((r.word()?, r.word()?, r.bytes()?)))?;
+        let dead = reading.list(|r| Some((r.id()?, r.word()?, r.bytes()?)))?;
         for (id, word, reason) in dead {
             let reason = String::from_utf8_lossy(reason).into_owned();
             group.bury(

@@ -12,6 +12,7 @@ use super::error::{OpenError, PublishError};
 use super::log::format::Kind;
 use super::log::{AppendError, Mark, Record, Recovery, Ticket};
 use super::message::{Message, Published};
+use super::reader::Reader;
 use super::records;
 use super::storage::{Disk, RealDisk};
 use super::waiting;
@@ -108,8 +109,28 @@ impl<D: Disk> Queue<D> {
     /// # Errors
     /// [`PublishError`].
     pub fn try_publish(&self, message: impl Into<Message>) -> Result<Published, PublishError> {
-        let staged = self.core.stage(&[message.into()])?;
-        self.confirm(staged).map(|published| published[0])
+        self.try_publish_batch(&[message.into()])
+            .map(|published| published[0])
+    }
+
+    /// Publishes messages, all or none, if there is room for all of them.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub fn try_publish_batch(&self, messages: &[Message]) -> Result<Vec<Published>, PublishError> {
+        self.confirm(self.core.stage(messages)?)
+    }
+
+    /// The same for tasks. Dropped unfinished, they may or may not be there, all or
+    /// none.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub async fn try_publish_batch_async(
+        &self,
+        messages: &[Message],
+    ) -> Result<Vec<Published>, PublishError> {
+        self.confirm_async(self.core.stage(messages)?).await
     }
 
     /// Publishes a message. Dropped unfinished, it may or may not be there.
@@ -136,7 +157,13 @@ impl<D: Disk> Queue<D> {
         messages: &[Message],
     ) -> Result<Vec<Published>, PublishError> {
         let staged = waiting::wait(&self.core, || self.stage_if_room(messages)).await;
-        let (ticket, published) = staged?;
+        self.confirm_async(staged?).await
+    }
+
+    async fn confirm_async(
+        &self,
+        (ticket, published): Staged,
+    ) -> Result<Vec<Published>, PublishError> {
         if let Some(mark) = self.core.settings.confirmed {
             self.core
                 .log
@@ -205,10 +232,12 @@ impl<D: Disk> Queue<D> {
     fn begin_group(&self, name: &str, start: Start) -> Result<u32, PublishError> {
         self.change_groups(|book, stage| {
             let number = book.number_of(name).unwrap_or(book.groups.len() as u32);
-            let extents = self.core.log.extents();
+            let (extents, moved) = (self.core.log.extents(), self.core.log.moved());
             let held = extents.iter().filter(|extent| extent.first < extent.next);
+            let held = held.map(|extent| extent.first);
             let next = self.core.log.next_id();
-            let earliest = held.map(|extent| extent.first).min().unwrap_or(next);
+            let earliest = held.chain(moved.iter().map(|(id, _)| *id)).min();
+            let earliest = earliest.unwrap_or(next);
             let start = match start {
                 Start::Earliest => earliest,
                 Start::Latest => next,
@@ -220,7 +249,7 @@ impl<D: Disk> Queue<D> {
                     None => book.begin_group(number, start, name.to_owned()),
                 }
                 // Segments in the middle may be gone: their messages are done.
-                book.forget_in(number, &extents, next);
+                book.forget_in(number, &extents, &moved, next);
             }
             Ok(number)
         })
@@ -284,6 +313,11 @@ impl<D: Disk> Queue<D> {
         }
     }
 
+    /// Reads messages by their numbers, without taking them from anybody.
+    pub fn reader(&self) -> Reader<D> {
+        Reader::new(Arc::clone(&self.core))
+    }
+
     /// What cannot be delivered any more, of the queue's own consumers.
     pub fn dead_letters(&self) -> DeadLetters<D> {
         DeadLetters::new(Arc::clone(&self.core), 0)
@@ -310,9 +344,7 @@ impl<D: Disk> Queue<D> {
     /// [`PublishError::NotDurable`] if the checkpoint could not be written: nothing is
     /// lost, and nothing given up.
     pub fn checkpoint(&self) -> Result<(), PublishError> {
-        let _turn = self.core.maintaining.lock();
-        let written = self.core.checkpoint();
-        self.core.release();
+        let written = self.core.upkeep(&mut self.core.maintaining.lock());
         written.map_err(|error| PublishError::NotDurable(Arc::new(error)))
     }
 

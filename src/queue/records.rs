@@ -145,6 +145,22 @@ impl Writing {
         self.0.extend_from_slice(bytes);
     }
 
+    /// Writes what there turns out to be, and before it how much.
+    pub(super) fn counted<T>(
+        &mut self,
+        items: impl Iterator<Item = T>,
+        mut write: impl FnMut(&mut Self, T),
+    ) {
+        let place = self.0.len();
+        self.word(0);
+        let mut count = 0_u64;
+        for item in items {
+            write(self, item);
+            count += 1;
+        }
+        self.0[place..place + 8].copy_from_slice(&count.to_le_bytes());
+    }
+
     pub(super) fn list<T>(&mut self, items: &[T], mut write: impl FnMut(&mut Self, &T)) {
         self.word(items.len() as u64);
         for item in items {
@@ -161,6 +177,11 @@ impl<'a> Reading<'a> {
         let (word, rest) = self.0.split_at_checked(8)?;
         self.0 = rest;
         Some(u64_at(word, 0))
+    }
+
+    /// A message's number: what is larger than any is none.
+    pub(super) fn id(&mut self) -> Option<u64> {
+        self.word().filter(|id| *id < 1 << 62)
     }
 
     pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {

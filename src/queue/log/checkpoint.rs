@@ -3,7 +3,7 @@
 
 use std::io;
 
-use crc32c::crc32c;
+use crc32c::{crc32c, crc32c_append};
 
 use super::format::{u32_at, u64_at};
 use super::segments::Extent;
@@ -11,7 +11,8 @@ use crate::queue::storage::{Disk, DiskFile};
 
 const MAGIC: &[u8; 8] = b"TFQ\0CKP1";
 const FRAME: usize = 80;
-const EXTENT: usize = 40;
+const EXTENT: usize = 64;
+const MOVED: usize = 16;
 const TEMPORARY: &str = "checkpoint.new";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,12 +24,15 @@ pub(super) struct Checkpoint {
     /// The time of the messages that follow, until the log says another.
     pub(super) time: u64,
     pub(super) segments: Vec<Extent>,
+    /// Messages that were written again, and their places.
+    pub(super) moved: Vec<(u64, u64)>,
     /// The queue's own part.
     pub(super) body: Vec<u8>,
 }
 
 impl Checkpoint {
-    pub(super) fn encode(&self) -> Vec<u8> {
+    /// All but the queue's own part, which may be large and comes behind it.
+    pub(super) fn encode_head(&self) -> Vec<u8> {
         let mut bytes = vec![0; FRAME];
         for extent in &self.segments {
             let words = [
@@ -37,15 +41,22 @@ impl Checkpoint {
                 extent.end,
                 extent.first,
                 extent.next,
+                extent.messages,
+                extent.bytes,
+                extent.time,
             ];
             for word in words {
                 bytes.extend_from_slice(&word.to_le_bytes());
             }
         }
-        bytes.extend_from_slice(&self.body);
-        let crc = crc32c(&bytes[FRAME..]);
+        for (id, place) in &self.moved {
+            bytes.extend_from_slice(&id.to_le_bytes());
+            bytes.extend_from_slice(&place.to_le_bytes());
+        }
+        let crc = crc32c_append(crc32c(&bytes[FRAME..]), &self.body);
         bytes[..8].copy_from_slice(MAGIC);
         // Three words of features: none so far.
+        bytes[20..24].copy_from_slice(&(self.moved.len() as u32).to_le_bytes());
         bytes[24..40].copy_from_slice(&self.uuid.to_le_bytes());
         let words = [self.place, self.next_id, self.time];
         for (place, word) in bytes[40..64].chunks_exact_mut(8).zip(words) {
@@ -71,26 +82,36 @@ impl Checkpoint {
         }
         let count = u32_at(frame, 64) as usize;
         let len = u32_at(frame, 68) as usize;
+        let others = u32_at(frame, 20) as usize;
+        let tables = count
+            .checked_mul(EXTENT)?
+            .checked_add(others.checked_mul(MOVED)?)?;
         let rest = &bytes[FRAME..];
-        if rest.len() != count.checked_mul(EXTENT)?.checked_add(len)?
-            || crc32c(rest) != u32_at(frame, 72)
-        {
+        if rest.len() != tables.checked_add(len)? || crc32c(rest) != u32_at(frame, 72) {
             return None;
         }
-        let (extents, body) = rest.split_at(count * EXTENT);
+        let (tables, body) = rest.split_at(tables);
+        let (extents, moved) = tables.split_at(count * EXTENT);
         let extent = |bytes: &[u8]| Extent {
             number: u64_at(bytes, 0),
             size: u64_at(bytes, 8),
+            base: 0,
             end: u64_at(bytes, 16),
             first: u64_at(bytes, 24),
             next: u64_at(bytes, 32),
+            messages: u64_at(bytes, 40),
+            bytes: u64_at(bytes, 48),
+            time: u64_at(bytes, 56),
         };
+        let moved = moved.chunks_exact(MOVED);
+        let moved: Vec<_> = moved.map(|m| (u64_at(m, 0), u64_at(m, 8))).collect();
         let mut uuid = [0; 16];
         uuid.copy_from_slice(&frame[24..40]);
         let segments: Vec<_> = extents.chunks_exact(EXTENT).map(extent).collect();
         let next_id = u64_at(frame, 48);
         let sane = |e: &Extent| e.first <= e.next && e.next <= next_id && e.end < 1 << 62;
-        if !segments.iter().all(sane) || next_id >= 1 << 62 {
+        let is_known = |(id, _): &(u64, u64)| *id < next_id;
+        if !segments.iter().all(sane) || !moved.iter().all(is_known) || next_id >= 1 << 61 {
             return None;
         }
         Some(Self {
@@ -99,6 +120,7 @@ impl Checkpoint {
             next_id,
             time: u64_at(frame, 56),
             segments,
+            moved,
             body: body.to_vec(),
         })
     }
@@ -121,7 +143,9 @@ impl Checkpoint {
             }
             created => created?,
         };
-        file.write_all_at(&self.encode(), 0)?;
+        let head = self.encode_head();
+        file.write_all_at(&head, 0)?;
+        file.write_all_at(&self.body, head.len() as u64)?;
         file.sync()?;
         let name = name(self.place);
         disk.rename(TEMPORARY, &name)?;

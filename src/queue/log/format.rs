@@ -86,16 +86,25 @@ impl SegmentHeader {
             previous_end: word(6),
         };
         // What no program of ours writes is damage, whatever the checksum says.
-        let sane = header.size >= 2 * PAGE
-            && header.size < 1 << 40
-            && header.base < 1 << 62
-            && header.first_id < 1 << 62
-            && header.previous_end <= header.base;
-        if sane {
+        if header.is_sane() {
             Ok(header)
         } else {
             Err(BadHeader::Damaged)
         }
+    }
+
+    /// Whether this place of the log is in it.
+    pub(crate) fn has(&self, place: u64) -> bool {
+        (self.base..self.base + self.size).contains(&place)
+    }
+
+    /// Whether all numbers are of a size that they can have.
+    pub(crate) fn is_sane(&self) -> bool {
+        self.size >= 2 * PAGE
+            && self.size < 1 << 40
+            && self.base < 1 << 62
+            && self.first_id < 1 << 61
+            && self.previous_end <= self.base
     }
 
     /// Where records must end: the last page is the header's copy.
@@ -125,6 +134,8 @@ pub(crate) enum Kind {
     /// Says that numbers before this record's, if they are missing, were never
     /// confirmed to anybody.
     Skip = 8,
+    /// A message that was written again, so that its segment can be given up.
+    Move = 9,
 }
 
 impl Kind {
@@ -138,6 +149,7 @@ impl Kind {
             6 => Self::Sync,
             7 => Self::Redrive,
             8 => Self::Skip,
+            9 => Self::Move,
             _ => return None,
         })
     }
@@ -257,6 +269,36 @@ impl SyncPoint {
         (bytes.len() == 16).then(|| Self {
             durable: u64_at(bytes, 0),
             time: u64_at(bytes, 8),
+        })
+    }
+}
+
+/// What a `Move` record says first, as an extension of the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Origin {
+    /// The message's number.
+    pub(crate) id: u64,
+    /// When it was published, in milliseconds since 1970.
+    pub(crate) time: u64,
+}
+
+impl Origin {
+    pub(crate) const SIZE: usize = 18;
+    const TAG: u8 = 4;
+
+    pub(crate) fn encode(self) -> [u8; Self::SIZE] {
+        let mut bytes = [0; Self::SIZE];
+        bytes[..2].copy_from_slice(&[Self::TAG, 16]);
+        bytes[2..10].copy_from_slice(&self.id.to_le_bytes());
+        bytes[10..].copy_from_slice(&self.time.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn decode(payload: &[u8]) -> Option<Self> {
+        let bytes = payload.get(..Self::SIZE)?;
+        (bytes[..2] == [Self::TAG, 16]).then(|| Self {
+            id: u64_at(bytes, 2),
+            time: u64_at(bytes, 10),
         })
     }
 }

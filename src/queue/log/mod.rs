@@ -2,12 +2,16 @@
 //! happened. It knows nothing of what records mean.
 //!
 //! `format.rs` is the bytes; `scan.rs` reads them; `commit.rs` is who writes when;
-//! `writer.rs` the end of the log; `segments.rs` where messages lie; `recover.rs` what
-//! is there after a crash; `checkpoint.rs` what shortens that.
+//! `writer.rs` the end of the log; `segments.rs` where messages lie, `locate.rs` where
+//! nobody noted it; `recover.rs` what is there after a crash; `checkpoint.rs` what
+//! shortens that.
 
+mod absent;
 mod checkpoint;
 mod commit;
 pub(crate) mod format;
+mod locate;
+mod moved;
 mod recover;
 mod report;
 mod scan;
@@ -21,6 +25,7 @@ mod writer;
 mod models;
 
 pub(crate) use commit::{Failed, Mark, Ticket};
+pub(crate) use moved::Lying;
 pub use report::{Damage, DamageKind, Recovery};
 pub(crate) use segments::{Extent, ReadAhead, ReadError, Stored};
 pub(crate) use wall::{Wall, millis};
@@ -34,7 +39,7 @@ use crc32c::{crc32c, crc32c_append};
 
 use self::checkpoint::Checkpoint;
 use self::commit::{Group, Line, Refused, Sink, Written};
-use self::format::{BEGIN, END, Kind, PAGE, RecordHeader, record_size};
+use self::format::{BEGIN, END, Kind, PAGE, RecordHeader, SegmentHeader, record_size};
 use self::recover::Opening;
 use self::segments::Segments;
 use self::writer::{FRONT, Limits, Writer, segment_name};
@@ -322,6 +327,12 @@ impl<D: Disk> Log<D> {
         self.segments.read(id, ahead)
     }
 
+    /// Messages that are nowhere, from this one on: up to the next that is there.
+    /// Those that nobody has written yet are among them.
+    pub(crate) fn missing(&self, id: u64) -> io::Result<Range<u64>> {
+        self.segments.missing(id)
+    }
+
     pub(crate) fn extents(&self) -> Vec<Extent> {
         self.segments.list()
     }
@@ -353,19 +364,33 @@ impl<D: Disk> Log<D> {
                 tip.writer.failed = Some(Failed(Arc::new(copy(&error))));
                 return Err(error);
             }
-            let current = &tip.writer.current;
-            let place = current.header.base + current.at;
-            if tip.checkpoints.last() == Some(&place) {
-                return Ok(());
+            let next_id = tip.writer.next_id;
+            if tip.checkpoints.last() == Some(&tip.writer.end()) {
+                let oldest = tip
+                    .checkpoints
+                    .first()
+                    .filter(|_| tip.checkpoints.len() == KEPT);
+                if oldest.is_some_and(|oldest| *oldest >= tip.writer.current.header.base) {
+                    return Ok(());
+                }
+                // Another one, so that both cover what is in other segments.
+                if let Err(error) = tip.writer.close(next_id) {
+                    tip.writer.failed = Some(Failed(Arc::new(copy(&error))));
+                    return Err(error);
+                }
+                if tip.checkpoints.last() == Some(&tip.writer.end()) {
+                    return Ok(());
+                }
             }
-            let segments = self.segments.list();
-            let known = segments.iter().map(|extent| extent.next).max();
+            let (place, segments) = (tip.writer.end(), self.segments.list());
+            let moved = self.segments.moved.all();
             Checkpoint {
                 uuid: tip.writer.uuid,
                 place,
-                next_id: known.unwrap_or(1).max(current.header.first_id).max(1),
-                time: current.time,
+                next_id,
+                time: tip.writer.current.time,
                 segments,
+                moved,
                 body: Vec::new(),
             }
         };
@@ -395,34 +420,24 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    /// Gives a segment's file up, if nothing in it is needed any more: its messages are
-    /// done, says the caller, and its other records are in both checkpoints.
-    pub(crate) fn release(&self, number: u64) -> bool {
+    /// Takes segments out that nobody needs any more, says the caller: their messages
+    /// are done or lie elsewhere, and that and their other records are in both checkpoints.
+    /// In memory only.
+    pub(crate) fn retire(&self, numbers: &[u64]) -> Vec<SegmentHeader> {
+        let retired = numbers.iter().map(|number| self.segments.remove(*number));
+        retired.flatten().collect()
+    }
+
+    /// Keeps the file of a segment that was taken out for later, or removes it.
+    pub(crate) fn recycle(&self, header: &SegmentHeader) {
+        let name = format!("{:012}.spare", header.number);
         let mut tip = self.line.sink.tip.lock();
-        let Tip {
-            writer,
-            checkpoints,
-        } = &mut *tip;
-        let Some(oldest) = checkpoints.first().filter(|_| checkpoints.len() == KEPT) else {
-            return false;
-        };
-        let extents = self.segments.list();
-        let is_covered = extents
-            .iter()
-            .any(|extent| extent.number == number && extent.end <= *oldest);
-        if !is_covered || writer.current.header.number == number {
-            return false;
-        }
-        let Some(header) = self.segments.remove(number) else {
-            return false;
-        };
-        let name = format!("{number:012}.spare");
-        let renamed = writer.disk.rename(&segment_name(number), &name);
+        let writer = &mut tip.writer;
+        let renamed = writer.disk.rename(&segment_name(header.number), &name);
         // Used again only once nobody can find it under its old name.
         if renamed.is_ok() && writer.disk.sync_dir().is_ok() {
             writer.give_back(name, header.size, header.size);
         }
-        true
     }
 
     /// Writes and syncs everything, and vouches for it.

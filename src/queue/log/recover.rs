@@ -16,8 +16,12 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::absent::Absent;
 use super::checkpoint::{self, Checkpoint};
-use super::format::{BEGIN, BadHeader, END, Kind, PAGE, RecordHeader, SegmentHeader, SyncPoint};
+use super::format::{
+    BEGIN, BadHeader, END, Kind, Origin, PAGE, RecordHeader, SegmentHeader, SyncPoint,
+};
+use super::moved::Tally;
 use super::report::{Damage, DamageKind, Recovery};
 use super::scan::{Found, Scan};
 use super::segments::{Index, Segment, Segments, read_header};
@@ -63,6 +67,8 @@ struct Course {
     has_begun: bool,
     /// Damage behind which no record was read yet.
     open: Option<usize>,
+    /// Numbers that were passed over, until a message that was moved turns up.
+    absent: Absent,
 }
 
 impl<D: Disk> Opening<'_, D> {
@@ -79,6 +85,7 @@ impl<D: Disk> Opening<'_, D> {
             report: Recovery::default(),
             has_begun: false,
             open: None,
+            absent: Absent::default(),
         };
         let known = self.read_headers(&names, &mut course)?;
         let uuid = known.values().next().map(|known| known.header.uuid);
@@ -93,6 +100,13 @@ impl<D: Disk> Opening<'_, D> {
         });
         if let Some(checkpoint) = &checkpoint {
             self.replay.restore(&checkpoint.body);
+            for (id, place) in &checkpoint.moved {
+                // Where a file was set aside, the first copy may be there.
+                let is_there = |known: &Known<_>| known.header.has(*place);
+                if known.values().any(is_there) {
+                    self.segments.moved.note(*id, *place);
+                }
+            }
         }
 
         let ends = ends(&known, checkpoint.as_ref());
@@ -105,7 +119,7 @@ impl<D: Disk> Opening<'_, D> {
                 let covered = from
                     .saturating_sub(segment.header.base)
                     .min(segment.header.limit());
-                end_of_last = Self::vouched(segment)?.max(covered);
+                end_of_last = Self::vouched(segment, covered)?;
                 end_of_last
             } else {
                 ends.get(number).copied().unwrap_or(segment.header.limit())
@@ -214,14 +228,16 @@ impl<D: Disk> Opening<'_, D> {
         Ok((found.pop().map(|(_, checkpoint)| checkpoint), places))
     }
 
-    /// Where the part of the last segment ends that is known to have been durable.
-    fn vouched(segment: &Known<D::File>) -> Result<u64, OpenError> {
+    /// Where the part of the last segment ends that is known to have been durable, if
+    /// all up to the offset `covered` is.
+    fn vouched(segment: &Known<D::File>, covered: u64) -> Result<u64, OpenError> {
         let header = &segment.header;
-        let mut durable = header.base + PAGE;
+        let covered = covered.max(PAGE);
+        let mut durable = header.base + covered;
         let mut scan = Scan::new(
             &*segment.file,
             header.salt,
-            PAGE,
+            covered,
             header.limit(),
             segment.size,
         );
@@ -263,17 +279,30 @@ impl<D: Disk> Opening<'_, D> {
                 file: Arc::clone(&segment.file),
                 header: *header,
                 end,
-                index: Index::unread(extent.first, extent.next),
+                index: Index::unread(extent.first, extent.next, end),
+                tally: Tally::of(extent),
             });
             return Ok(());
         }
-        // Messages of segments that were given up are done.
+        // What the checkpoint covers of it needs not be read, however much it is.
+        let place = from.saturating_sub(header.base).max(PAGE);
+        let (start, mut index, mut tally) = match extent {
+            Some(extent) if place > PAGE => (
+                place,
+                Index::unread(extent.first, extent.next, place),
+                Tally::of(extent),
+            ),
+            _ => (PAGE, Index::new(), Tally::default()),
+        };
         if checkpoint.is_none() && !course.has_begun {
+            // Messages of segments that were given up are done, or were moved.
             course.has_begun = true;
+            course.absent.skip(course.next_id..header.first_id);
             course.next_id = course.next_id.max(header.first_id);
+        } else if header.base + PAGE > from {
+            course.reach(header.first_id, true);
         }
-        let mut index = Index::new();
-        let mut scan = Scan::new(&*segment.file, header.salt, PAGE, end, segment.size);
+        let mut scan = Scan::new(&*segment.file, header.salt, start, end, segment.size);
         let mut damage = Vec::new();
         while let Some(found) = scan.next()? {
             match found {
@@ -283,13 +312,17 @@ impl<D: Disk> Opening<'_, D> {
                     payload,
                     ..
                 } => {
-                    if record.kind == Kind::Publish {
-                        index.note(record.id, offset);
-                    }
-                    if header.base + offset >= from
-                        && course.follow(&record, checkpoint.is_some(), self.replay)
-                    {
+                    tally.see(&record, payload);
+                    if header.base + offset >= from && course.follow(&record) {
+                        if let Some(origin) = moved(&record, payload) {
+                            let place = header.base + offset;
+                            self.segments.moved.note(origin.id, place);
+                        }
                         self.deliver(&record, payload, course);
+                    }
+                    // What nobody is told of is not found either.
+                    if record.kind == Kind::Publish && record.id < course.next_id {
+                        index.note(record.id, offset);
                     }
                 }
                 Found::Hole { from: start, to } if header.base + to > from => {
@@ -321,6 +354,7 @@ impl<D: Disk> Opening<'_, D> {
             header: *header,
             end,
             index,
+            tally,
         });
         Ok(())
     }
@@ -418,10 +452,20 @@ impl<D: Disk> Opening<'_, D> {
             return;
         }
         course.report.records += 1;
+        let (mut header, mut time) = (*record, course.time);
+        if record.kind == Kind::Move {
+            // Only where it lies has changed, unless it was not seen before.
+            match moved(record, payload) {
+                Some(origin) if course.absent.take(origin.id) => {
+                    (header.id, time) = (origin.id, origin.time);
+                }
+                _ => return,
+            }
+        }
         self.replay.record(&Replayed {
-            header: *record,
+            header,
             payload,
-            time: course.time,
+            time,
         });
     }
 
@@ -467,9 +511,8 @@ impl<D: Disk> Opening<'_, D> {
         };
         self.wall.raise(course.time);
         let needed = (seed.carried.len() as u64 + 3 * PAGE).next_multiple_of(PAGE);
-        // No doubling: what is opened and closed often would only grow.
-        let size = last.map_or(0, |last| last.size).min(self.limits.largest);
-        let size = size.max(self.limits.smallest).max(needed);
+        // The smallest, whatever there was: a larger one takes long to be filled.
+        let size = self.limits.smallest.max(needed);
         let (header, chunk, file) = self.install(&mut seed, uuid, &mut number, [size, needed])?;
 
         let at = chunk.offset + chunk.bytes.len() as u64;
@@ -480,17 +523,19 @@ impl<D: Disk> Opening<'_, D> {
             if !matches!(record.kind, Kind::Sync | Kind::Skip) {
                 course.report.carried += 1;
             }
-            if course.follow(&record, false, self.replay) {
+            if course.follow(&record) {
                 self.deliver(&record, &payload, &mut course);
             }
             place += record.size() as usize;
         }
+        course.absent.finish(&mut course.report, self.replay);
         let file = Arc::new(file);
         self.segments.add(Segment {
             file: Arc::clone(&file),
             header,
             end: at,
             index: Index::new(),
+            tally: Tally::default(),
         });
         self.segments.wrote(chunk);
         let now = self.wall.now();
@@ -510,6 +555,7 @@ impl<D: Disk> Opening<'_, D> {
                 told: previous_end,
                 time: now,
             },
+            next_id: course.next_id,
             next_number: number,
             undurable: Vec::new(),
             spare: None,
@@ -567,32 +613,33 @@ impl<D: Disk> Opening<'_, D> {
 impl Course {
     /// Goes on to a record, and finds out what is missing before it. False if it is a
     /// message that was there before: a write that failed may have left a copy.
-    fn follow(
-        &mut self,
-        record: &RecordHeader,
-        gaps_are_lost: bool,
-        replay: &mut dyn Replay,
-    ) -> bool {
+    fn follow(&mut self, record: &RecordHeader) -> bool {
         let expected = self.next_id;
         if record.id.saturating_sub(expected) > JUMP {
             return false;
         }
-        if record.id > expected {
-            replay.missing(expected..record.id);
-        }
-        if record.id > expected && record.kind != Kind::Skip {
-            match self.open.take() {
-                Some(damage) => self.report.damage[damage].messages = expected..record.id,
-                None if gaps_are_lost || self.has_begun => {
-                    self.report.gaps.push(expected..record.id);
-                }
-                None => {}
-            }
-        }
+        self.reach(record.id, record.kind != Kind::Skip);
         self.open = None;
         let is_message = record.kind == Kind::Publish;
-        self.next_id = expected.max(record.id + u64::from(is_message));
+        self.next_id += u64::from(is_message && record.id >= expected);
         !is_message || record.id >= expected
+    }
+
+    /// Goes on to this number. What was expected before is nowhere, and lost if anybody
+    /// was promised it.
+    fn reach(&mut self, id: u64, was_promised: bool) {
+        let missing = self.next_id..id;
+        if missing.is_empty() {
+            return;
+        }
+        self.absent.miss(missing.clone());
+        self.next_id = id;
+        if was_promised {
+            match self.open.take() {
+                Some(damage) => self.report.damage[damage].messages = missing,
+                None => self.report.gaps.push(missing),
+            }
+        }
     }
 }
 
@@ -606,6 +653,13 @@ impl Damage {
             saved: None,
         }
     }
+}
+
+/// What a record says of a message that was moved, if it is one.
+fn moved(record: &RecordHeader, payload: &[u8]) -> Option<Origin> {
+    let is_move = record.kind == Kind::Move;
+    let origin = Origin::decode(payload).filter(|_| is_move);
+    origin.filter(|origin| origin.id < record.id)
 }
 
 /// Says before each jump of the numbers that what is missing was never confirmed.
@@ -655,8 +709,8 @@ fn ends<F>(known: &BTreeMap<u64, Known<F>>, checkpoint: Option<&Checkpoint>) -> 
     ends
 }
 
-/// More messages than may be missing in one place: it is the number that is wrong.
-const JUMP: u64 = 1 << 26;
+/// More messages than may be missing within a segment: it is the number that is wrong.
+const JUMP: u64 = 1 << 24;
 /// The most of a hole that is copied.
 const QUARANTINE: u64 = 1 << 20;
 

@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::format::{
-    BadHeader, Kind, PAGE, RECORD_HEADER, RecordHeader, SegmentHeader, is_payload_of,
+    BadHeader, Kind, Origin, PAGE, RECORD_HEADER, RecordHeader, SegmentHeader, is_payload_of,
 };
+use super::locate::{Mark, locate};
+use super::moved::{Moved, Tally};
 use super::scan::{Found, Scan};
 use crate::queue::storage::DiskFile;
 use crate::sync::Mutex;
@@ -19,12 +22,15 @@ pub(super) struct Segments<F> {
     table: Mutex<Table<F>>,
     /// How many bytes of the tail are kept.
     tail_capacity: usize,
+    pub(super) moved: Moved,
 }
 
 struct Table<F> {
     segments: BTreeMap<u64, Segment<F>>,
     /// Segments with messages, by the first one they hold.
     by_message: BTreeMap<u64, u64>,
+    /// All of them, by their first place in the log.
+    by_place: BTreeMap<u64, u64>,
     tail: VecDeque<Chunk>,
     tail_bytes: usize,
 }
@@ -35,18 +41,20 @@ pub(super) struct Segment<F> {
     /// Where its records end.
     pub(super) end: u64,
     pub(super) index: Index,
+    pub(super) tally: Tally,
 }
 
-/// Where messages lie in a segment: of every sixteenth the offset.
+/// Where messages lie in a segment: of every sixteenth that this process wrote or
+/// replayed the offset. Those before are looked for in the file.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Index {
     /// The messages, from the first to one behind the last.
     pub(super) first: u64,
     pub(super) next: u64,
-    /// In units of eight bytes.
+    /// Those below its number lie before it, and are not noted.
+    noted: Mark,
+    /// Of those behind it, in units of eight bytes.
     offsets: Vec<u32>,
-    /// False where only the range is known so far.
-    is_complete: bool,
 }
 
 /// Bytes that were written, as they lie in a segment.
@@ -77,35 +85,36 @@ const STEP: u64 = 16;
 const JUMP: u64 = 1 << 24;
 
 impl Index {
-    /// An index that is still to be made, for these messages.
-    pub(super) fn unread(first: u64, next: u64) -> Self {
+    /// An index that does not say where these messages lie, except that it is before
+    /// this place.
+    pub(super) fn unread(first: u64, next: u64, end: u64) -> Self {
         Self {
             first,
             next,
+            noted: Mark { id: next, at: end },
             offsets: Vec::new(),
-            is_complete: false,
         }
     }
 
     pub(super) fn new() -> Self {
-        Self {
-            is_complete: true,
-            ..Self::default()
-        }
+        Self::default()
     }
 
-    /// Notes a message, in the order of their numbers. A jump that no segment could
-    /// hold is damage, and nothing will be asked of it.
-    pub(super) fn note(&mut self, id: u64, offset: u64) {
+    /// Notes a message, in the order of their numbers.
+    pub(super) fn note(&mut self, id: u64, at: u64) {
         if self.is_empty() {
-            (self.first, self.next) = (id, id);
+            (self.first, self.next, self.noted) = (id, id, Mark { id, at });
         }
-        if id < self.next || id - self.next > JUMP {
+        if id < self.next {
             return;
         }
-        // Numbers that are missing share the place of the next one.
-        while (self.offsets.len() as u64) * STEP <= id - self.first {
-            self.offsets.push((offset / 8) as u32);
+        // Numbers that are missing share the place of the next one. Behind a jump that no
+        // segment could hold nothing is noted: all is looked for from there on.
+        let is_whole = self.offsets.len() as u64 >= (self.next - self.noted.id) / STEP;
+        if id - self.next <= JUMP && is_whole {
+            while (self.offsets.len() as u64) * STEP <= id - self.noted.id {
+                self.offsets.push((at / 8) as u32);
+            }
         }
         self.next = id + 1;
     }
@@ -114,10 +123,11 @@ impl Index {
         self.next == self.first
     }
 
-    fn start(&self, id: u64) -> u64 {
-        let place = ((id - self.first) / STEP) as usize;
-        let offset = self.offsets.get(place).copied().unwrap_or(0);
-        (u64::from(offset) * 8).max(PAGE)
+    /// A place at or before the message, if it is noted.
+    fn start(&self, id: u64) -> Option<u64> {
+        let place = (id.checked_sub(self.noted.id)? / STEP) as usize;
+        let offset = self.offsets.get(place).or(self.offsets.last());
+        Some((u64::from(offset.copied().unwrap_or(0)) * 8).max(PAGE))
     }
 
     /// Bytes it takes.
@@ -131,12 +141,14 @@ impl<F: DiskFile> Segments<F> {
         let table = Table {
             segments: BTreeMap::new(),
             by_message: BTreeMap::new(),
+            by_place: BTreeMap::new(),
             tail: VecDeque::new(),
             tail_bytes: 0,
         };
         Self {
             table: Mutex::new(table),
             tail_capacity,
+            moved: Moved::default(),
         }
     }
 
@@ -146,6 +158,7 @@ impl<F: DiskFile> Segments<F> {
         if !segment.index.is_empty() {
             table.by_message.insert(segment.index.first, number);
         }
+        table.by_place.insert(segment.header.base, number);
         table.segments.insert(number, segment);
     }
 
@@ -157,6 +170,7 @@ impl<F: DiskFile> Segments<F> {
             by_message,
             tail,
             tail_bytes,
+            ..
         } = &mut *table;
         let Some(segment) = segments.get_mut(&chunk.segment) else {
             return;
@@ -164,8 +178,16 @@ impl<F: DiskFile> Segments<F> {
         segment.end = chunk.offset + chunk.bytes.len() as u64;
         let was_empty = segment.index.is_empty();
         for (at, header) in records(&chunk.bytes) {
+            let payload = at + RECORD_HEADER;
+            let payload = &chunk.bytes[payload..payload + header.len as usize];
+            let offset = chunk.offset + at as u64;
+            segment.tally.see(&header, payload);
             if header.kind == Kind::Publish {
-                segment.index.note(header.id, chunk.offset + at as u64);
+                segment.index.note(header.id, offset);
+            } else if header.kind == Kind::Move
+                && let Some(origin) = Origin::decode(payload)
+            {
+                self.moved.note(origin.id, segment.header.base + offset);
             }
         }
         if was_empty && !segment.index.is_empty() {
@@ -188,6 +210,7 @@ impl<F: DiskFile> Segments<F> {
             by_message,
             tail,
             tail_bytes,
+            ..
         } = &mut *table;
         let Some(segment) = segments.get_mut(&number) else {
             return;
@@ -205,18 +228,27 @@ impl<F: DiskFile> Segments<F> {
             by_message.remove(&segment.index.first);
         }
         let mut index = Index::new();
+        let mut tally = Tally::default();
         let mut scan = Scan::new(&*segment.file, segment.header.salt, PAGE, end, end);
         while let Ok(Some(found)) = scan.next() {
-            if let Found::Record { offset, header, .. } = found
-                && header.kind == Kind::Publish
+            if let Found::Record {
+                offset,
+                header,
+                payload,
+                ..
+            } = found
             {
-                index.note(header.id, offset);
+                tally.see(&header, payload);
+                if header.kind == Kind::Publish {
+                    index.note(header.id, offset);
+                }
             }
         }
         if !index.is_empty() {
             by_message.insert(index.first, number);
         }
         segment.index = index;
+        segment.tally = tally;
     }
 
     /// Takes a segment out.
@@ -226,6 +258,7 @@ impl<F: DiskFile> Segments<F> {
         if !segment.index.is_empty() {
             table.by_message.remove(&segment.index.first);
         }
+        table.by_place.remove(&segment.header.base);
         Some(segment.header)
     }
 
@@ -235,9 +268,13 @@ impl<F: DiskFile> Segments<F> {
         let extent = |segment: &Segment<F>| Extent {
             number: segment.header.number,
             size: segment.header.size,
+            base: segment.header.base,
             end: segment.header.base + segment.end,
             first: segment.index.first,
             next: segment.index.next,
+            messages: segment.tally.messages,
+            bytes: segment.tally.bytes,
+            time: segment.tally.time,
         };
         table.segments.values().map(extent).collect()
     }
@@ -249,26 +286,49 @@ impl<F: DiskFile> Segments<F> {
         let memory = |segment: &Segment<F>| segment.index.memory() + 256;
         (
             table.segments.values().map(size).sum(),
-            table.segments.values().map(memory).sum(),
+            table.segments.values().map(memory).sum::<usize>() + self.moved.memory(),
         )
     }
 
-    pub(super) fn read(&self, id: u64, ahead: &mut ReadAhead) -> Result<Stored, ReadError> {
-        let place = loop {
-            match self.find(id, ahead)? {
-                Place::Memory(stored) => return Ok(stored),
-                Place::File(place) => break place,
-                Place::Unread(number, file, header, end) => {
-                    self.read_index(number, &file, &header, end)?;
-                }
+    /// Reads a message where it was written first.
+    pub(super) fn read_first(&self, id: u64, ahead: &mut ReadAhead) -> Result<Stored, ReadError> {
+        let mut place = match self.find(id, ahead)? {
+            Place::Memory(stored) => return Ok(stored),
+            Place::File(place) => place,
+        };
+        let low = place.start;
+        if let Some(high) = place.high {
+            let low = Mark {
+                at: low,
+                id: place.low,
+            };
+            let found = locate(&*place.file, place.salt, low, high, id);
+            place.start = found.map_err(ReadError::Io)?;
+        }
+        match ahead.walk(&place, id) {
+            Err(ReadError::Lost) => {
+                place.start = low;
+                search(&place, id)
             }
-        };
-        let stored = match ahead.walk(&place, id) {
-            Ok(stored) => stored,
-            Err(ReadError::Lost) => search(&place, id)?,
-            Err(error) => return Err(error),
-        };
-        Ok(stored)
+            read => read,
+        }
+    }
+
+    /// The file that has this place of the log.
+    pub(super) fn in_file(&self, place: u64) -> Option<InFile<F>> {
+        let table = self.table.lock();
+        let (_, number) = table.by_place.range(..=place).next_back()?;
+        let segment = table.segments.get(number)?;
+        let start = place - segment.header.base;
+        (start < segment.end).then(|| InFile {
+            file: Arc::clone(&segment.file),
+            number: *number,
+            salt: segment.header.salt,
+            start,
+            end: segment.end,
+            low: 0,
+            high: None,
+        })
     }
 
     fn find(&self, id: u64, ahead: &ReadAhead) -> Result<Place<F>, ReadError> {
@@ -279,62 +339,61 @@ impl<F: DiskFile> Segments<F> {
             .next_back()
             .ok_or(ReadError::Lost)?;
         let segment = &table.segments[number];
-        if id >= segment.index.next {
+        let index = &segment.index;
+        if id >= index.next {
             return Err(ReadError::Lost);
         }
-        if !segment.index.is_complete {
-            let file = Arc::clone(&segment.file);
-            return Ok(Place::Unread(*number, file, segment.header, segment.end));
-        }
-        let mut start = segment.index.start(id);
-        if let Some(stored) = table.in_memory(*number, start, id) {
+        let noted = index.start(id);
+        if let Some(start) = noted
+            && let Some(stored) = table.in_memory(*number, start, id)
+        {
             return Ok(Place::Memory(stored));
         }
-        if ahead.next == (*number, id) {
-            start = ahead.next_at;
-        }
-        Ok(Place::File(InFile {
+        let mut place = InFile {
             file: Arc::clone(&segment.file),
             number: *number,
             salt: segment.header.salt,
-            start,
+            start: noted.unwrap_or(PAGE),
             end: segment.end,
-        }))
+            low: index.first,
+            high: noted.is_none().then_some(index.noted),
+        };
+        let (segment, next) = ahead.next;
+        if segment == *number && (next == id || noted.is_none() && next < id) {
+            (place.start, place.low) = (ahead.next_at, next);
+        }
+        Ok(Place::File(place))
     }
 
-    fn read_index(
-        &self,
-        number: u64,
-        file: &F,
-        header: &SegmentHeader,
-        end: u64,
-    ) -> Result<(), ReadError> {
-        let mut index = Index::new();
-        let mut scan = Scan::new(file, header.salt, PAGE, end, end);
-        while let Some(found) = scan.next().map_err(ReadError::Io)? {
-            if let Found::Record { offset, header, .. } = found
+    /// Messages that are nowhere, from this one on: up to the next that is there.
+    /// Those that nobody has written yet are among them.
+    pub(super) fn missing(&self, id: u64) -> io::Result<Range<u64>> {
+        let moved = self.moved.next(id).unwrap_or(u64::MAX);
+        let (file, salt, start, limit, end) = {
+            let table = self.table.lock();
+            let next = table.by_message.range(id + 1..).next();
+            let next = next.map_or(moved, |(first, _)| moved.min(*first));
+            let before = table.by_message.range(..=id).next_back();
+            let segment = before.and_then(|(_, number)| table.segments.get(number));
+            let Some(segment) = segment.filter(|segment| id < segment.index.next) else {
+                return Ok(id..next);
+            };
+            // A guess could be wrong, and what is given up does not come again.
+            let start = segment.index.start(id).unwrap_or(PAGE);
+            let file = Arc::clone(&segment.file);
+            let end = segment.index.next.min(next);
+            (file, segment.header.salt, start, segment.end, end)
+        };
+        let mut scan = Scan::new(&*file, salt, start, limit, limit);
+        while let Some(found) = scan.next()? {
+            if let Found::Record { header, .. } = found
                 && header.kind == Kind::Publish
+                && header.id >= id
             {
-                index.note(header.id, offset);
+                return Ok(id..header.id.min(end));
             }
         }
-        let mut table = self.table.lock();
-        if let Some(segment) = table.segments.get_mut(&number) {
-            let (first, next) = (segment.index.first, segment.index.next);
-            // Its range is what it was: who asks for what is damaged gets `Lost`.
-            let mut known = index;
-            if known.is_empty() || known.first != first {
-                let mut shifted = Index::new();
-                shifted.note(first, PAGE);
-                for id in known.first..known.next {
-                    shifted.note(id, known.start(id));
-                }
-                known = shifted;
-            }
-            known.next = next.max(known.next);
-            segment.index = known;
-        }
-        Ok(())
+        Ok(id..end)
     }
 }
 
@@ -344,10 +403,17 @@ pub(crate) struct Extent {
     pub(crate) number: u64,
     /// Bytes of its file.
     pub(crate) size: u64,
-    /// In the whole log.
+    /// Places in the whole log.
+    pub(crate) base: u64,
     pub(crate) end: u64,
+    /// What was published here; nothing if they are equal.
     pub(crate) first: u64,
     pub(crate) next: u64,
+    /// Messages that lie here, moved ones included, done or not, and their bytes.
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    /// When the newest of them was published, at the latest.
+    pub(crate) time: u64,
 }
 
 impl<F> Table<F> {
@@ -386,15 +452,18 @@ const SMALL: u32 = 16 << 10;
 enum Place<F> {
     Memory(Stored),
     File(InFile<F>),
-    Unread(u64, Arc<F>, SegmentHeader, u64),
 }
 
-struct InFile<F> {
-    file: Arc<F>,
+pub(super) struct InFile<F> {
+    pub(super) file: Arc<F>,
     number: u64,
-    salt: u64,
-    start: u64,
-    end: u64,
+    pub(super) salt: u64,
+    /// At or before the message.
+    pub(super) start: u64,
+    pub(super) end: u64,
+    /// The number at the start; if that is far away, a place behind the message.
+    low: u64,
+    high: Option<Mark>,
 }
 
 /// The part of a segment that its reader reads next, most likely.
@@ -440,7 +509,7 @@ impl ReadAhead {
         Err(ReadError::Lost)
     }
 
-    fn bytes<F: DiskFile>(
+    pub(super) fn bytes<F: DiskFile>(
         &mut self,
         place: &InFile<F>,
         at: u64,
@@ -481,8 +550,11 @@ fn search<F: DiskFile>(place: &InFile<F>, id: u64) -> Result<Stored, ReadError> 
             header, payload, ..
         } = found
             && header.kind == Kind::Publish
-            && header.id == id
+            && header.id >= id
         {
+            if header.id > id {
+                break;
+            }
             let bytes = Bytes::copy_from_slice(payload);
             return Ok(Stored { header, bytes });
         }

@@ -12,6 +12,7 @@ use super::format::{
     BEGIN, END, Kind, PAGE, RECORD_HEADER, RecordHeader, SegmentHeader, SyncPoint, record_size,
     seal,
 };
+use super::moved::Tally;
 use super::segments::{Chunk, Index, Segment, Segments, records};
 use super::wall::Wall;
 use crate::queue::storage::{Disk, DiskFile};
@@ -38,6 +39,9 @@ pub(super) struct Writer<D: Disk> {
     pub(super) wall: Wall,
     pub(super) segments: Arc<Segments<D::File>>,
     pub(super) current: Current<D::File>,
+    /// The number of the next message behind all that was written: that of the last one
+    /// and one more, except where numbers were skipped.
+    pub(super) next_id: u64,
     pub(super) next_number: u64,
     /// What was written since the last sync, to be written elsewhere if one fails.
     pub(super) undurable: Vec<Chunk>,
@@ -77,7 +81,7 @@ pub(super) struct Spare<F> {
 pub(super) const FRONT: usize = SyncPoint::SIZE as usize;
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 /// Files that are kept for later.
-const POOL: usize = 4;
+const POOL: usize = 2;
 /// Times change that much before a sync point says so.
 const TICK: u64 = 10;
 
@@ -93,8 +97,9 @@ impl<D: Disk> Writer<D> {
             return Err(failed.clone());
         }
         let len = group.bytes.len() as u64;
-        let wanted = group.wanted;
+        let (wanted, next_id) = (group.wanted, group.next_id);
         self.place(group).map_err(|error| self.fail(error))?;
+        self.next_id = next_id;
         self.prepare(len);
         if let Some(wanted) = wanted {
             self.make_room(wanted);
@@ -218,6 +223,11 @@ impl<D: Disk> Writer<D> {
         Ok(())
     }
 
+    /// The place in the log where the next record goes.
+    pub(super) fn end(&self) -> u64 {
+        self.current.header.base + self.current.at
+    }
+
     fn is_overdue(&self) -> bool {
         let since = self.wall.clock().now().saturating_since(self.last_sync);
         self.limits.interval.is_some_and(|most| since >= most)
@@ -290,6 +300,7 @@ impl<D: Disk> Writer<D> {
             header: current.header,
             end: current.at,
             index: Index::new(),
+            tally: Tally::default(),
         });
         self.segments.wrote(chunk);
         self.current = current;
@@ -494,6 +505,9 @@ impl Seed {
             previous: self.previous,
             previous_end: self.previous_end,
         };
+        if !header.is_sane() {
+            return Err(io::Error::other("the log has no places left"));
+        }
         let bytes = header.encode();
         spare.file.write_all_at(&bytes, 0)?;
         spare.file.write_all_at(&bytes, header.limit())?;
