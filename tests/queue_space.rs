@@ -7,11 +7,15 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use support::in_time;
-use tenfold::queue::storage::{Disk, SimDisk};
-use tenfold::queue::{Backoff, Delivery, Message, Priority, Queue, QueueBuilder, Start};
+use tenfold::queue::storage::{Disk, DiskFile, LockError, SimDisk, SimFile, SimLock};
+use tenfold::queue::{
+    Backoff, Delivery, Durability, Message, Priority, Queue, QueueBuilder, Start,
+};
 use tenfold::rng::Rng;
 use tenfold::time::ManualClock;
 
@@ -218,6 +222,27 @@ fn a_queue_that_is_opened_again_and_again_does_not_grow() {
     bench.assert_bounded(&queue, 100 * (size(100) + NOTED));
 }
 
+/// What is live was told by how many messages are, and the large ones were done.
+#[test]
+fn it_is_bytes_that_count_and_not_messages() {
+    let bench = Bench::new(9);
+    let queue = bench.open();
+    for n in 0..1100u64 {
+        let payload = if n % 11 == 0 { 8000 } else { 200 };
+        queue.publish(vec![1; payload]).unwrap();
+    }
+    let all = queue.consumer().recv_batch(1100).unwrap();
+    let (large, small): (Vec<_>, Vec<_>) = all.into_iter().partition(|d| d.len() == 8000);
+    queue.consumer().ack_all(large).unwrap();
+    assert_eq!(small.len(), 1000);
+    // One segment is read at a time.
+    for _ in 0..60 {
+        queue.checkpoint().unwrap();
+    }
+    bench.assert_bounded(&queue, 1000 * (size(218) + NOTED));
+    std::mem::forget(small);
+}
+
 /// Any operations, sizes and orders of answers.
 #[test]
 fn whatever_is_answered_in_whatever_order_space_is_bounded() {
@@ -283,12 +308,21 @@ fn whatever_is_answered_in_whatever_order_space_is_bounded() {
     }
 }
 
+/// Messages before them.
+const FRONT: u64 = 15;
+
 /// Sparse segments of all that there is: groups, priorities, delays, dead and lent
 /// messages.
 fn scattered(bench: &Bench) -> Queue<SimDisk> {
     let queue = bench.open();
     queue.group("other", Start::Earliest).unwrap();
     let consumer = queue.consumer();
+    let front = Message::new(vec![1; 2000]).delay(1_000_000 * SECOND);
+    // A segment that stays, so that there are gaps in the middle.
+    for _ in 0..FRONT {
+        queue.publish(front.clone()).unwrap();
+    }
+    let other = queue.group("other", Start::Earliest).unwrap();
     for n in 0..1200u64 {
         let mut message = Message::new(format!("{n:0100}"));
         match n % 60 {
@@ -302,7 +336,7 @@ fn scattered(bench: &Bench) -> Queue<SimDisk> {
             continue;
         }
         let delivery = consumer.recv().unwrap();
-        assert_eq!(delivery.id(), n + 1);
+        assert_eq!(delivery.id(), FRONT + n + 1);
         match n % 60 {
             20 | 30 => delivery.nack_in(100 * SECOND).unwrap(),
             40 => delivery.reject("on purpose").unwrap(),
@@ -311,9 +345,8 @@ fn scattered(bench: &Bench) -> Queue<SimDisk> {
         }
         // The other group has others left.
         if n % 60 == 59 {
-            let other = queue.group("other", Start::Earliest).unwrap();
             for delivery in other.recv_batch(100).unwrap() {
-                if delivery.id() % 60 == 1 {
+                if delivery.id() % 60 == FRONT + 1 {
                     delivery.nack_in(Duration::ZERO).unwrap();
                 } else {
                     delivery.ack().unwrap();
@@ -327,7 +360,7 @@ fn scattered(bench: &Bench) -> Queue<SimDisk> {
 fn check_scattered(bench: &Bench, queue: &Queue<SimDisk>, is_exact: bool) {
     bench.clock.advance(2000 * SECOND);
     let consumer = queue.consumer();
-    let every = |n: u64| (0..20).map(move |k| 60 * k + n + 1);
+    let every = |n: u64| (0..20).map(move |k| FRONT + 60 * k + n + 1);
     let all = consumer.recv_batch(2000).unwrap();
     let found = ids(&all);
     let mut rest: Vec<u64> = every(10).chain(every(30)).chain(every(50)).collect();
@@ -351,16 +384,14 @@ fn check_scattered(bench: &Bench, queue: &Queue<SimDisk>, is_exact: bool) {
         );
     }
     for delivery in &all {
-        assert_eq!(
-            delivery[..],
-            *format!("{:0100}", delivery.id() - 1).as_bytes()
-        );
+        let payload = format!("{:0100}", delivery.id() - FRONT - 1);
+        assert_eq!(delivery[..], *payload.as_bytes());
     }
     let dead = queue.dead_letters();
     assert!(!is_exact || dead.list().len() == 20);
     for letter in dead.list() {
         let payload = dead.read(letter.id).unwrap().unwrap();
-        assert_eq!(payload, format!("{:0100}", letter.id - 1));
+        assert_eq!(payload, format!("{:0100}", letter.id - FRONT - 1));
     }
 }
 
@@ -368,7 +399,7 @@ fn check_scattered(bench: &Bench, queue: &Queue<SimDisk>, is_exact: bool) {
 fn what_was_moved_is_as_it_was_in_every_group() {
     let bench = Bench::new(5);
     let queue = scattered(&bench);
-    bench.assert_bounded(&queue, 160 * (size(118) + NOTED));
+    bench.assert_bounded(&queue, FRONT * size(2018) + 160 * (size(118) + NOTED));
     let stats = queue.stats();
     assert!(stats.moved >= 100, "{stats:?}");
     bench.cut(queue);
@@ -377,7 +408,7 @@ fn what_was_moved_is_as_it_was_in_every_group() {
     check_scattered(&bench, &queue, true);
     let other = queue.group("other", Start::Earliest).unwrap();
     let first = other.recv().unwrap();
-    assert_eq!((first.id(), first.attempt()), (1, 21));
+    assert_eq!((first.id(), first.attempt()), (FRONT + 1, 21));
 }
 
 /// The original was given up on the word of the newest checkpoint alone.
@@ -401,12 +432,45 @@ fn what_was_moved_is_found_with_the_older_checkpoint() {
     }
 }
 
+/// The disk failed after they were moved: that was not synced, and the original gone.
+#[test]
+fn what_was_moved_and_not_synced_is_where_it_was() {
+    for rounds in 0..8 {
+        let bench = Bench::new(11);
+        let queue = bench.builder().durability(Durability::Process);
+        let queue = queue.open_on(bench.disk.clone()).unwrap();
+        queue.publish("old").unwrap();
+        let consumer = queue.consumer();
+        let old = consumer.recv().unwrap();
+        for n in 0..600 {
+            queue.publish(format!("{n:0100}")).unwrap();
+        }
+        let all = consumer.recv_batch(600).unwrap();
+        consumer.ack_all_durable(all).unwrap();
+        for _ in 0..rounds {
+            queue.checkpoint().unwrap();
+        }
+        bench.disk.fail_syncs(u32::MAX);
+        for _ in 0..4 {
+            let _ = queue.publish("more");
+            let _ = queue.checkpoint();
+        }
+        bench.disk.fail_syncs(0);
+        bench.disk.crash_at(bench.disk.operations() + 1);
+        drop((old, consumer, queue));
+        bench.disk.power_cut();
+        let queue = bench.open();
+        let again = queue.consumer().recv().unwrap();
+        assert_eq!(&again[..], b"old", "after {rounds}");
+    }
+}
+
 /// Where they lay first was gone, and so they were taken for lost.
 #[test]
 fn what_was_moved_is_found_without_any_checkpoint() {
     let bench = Bench::new(7);
     let queue = scattered(&bench);
-    bench.assert_bounded(&queue, 160 * (size(118) + NOTED));
+    bench.assert_bounded(&queue, FRONT * size(2018) + 160 * (size(118) + NOTED));
     bench.cut(queue);
     bench.damage(|name| name.ends_with(".checkpoint"));
     let queue = bench.open();
@@ -464,4 +528,110 @@ fn readers_find_messages_while_they_are_moved() {
         assert_eq!((stats.lost, stats.pending), (0, kept + 100), "{stats:?}");
         assert!(stats.moved >= kept, "{stats:?}");
     });
+}
+
+/// A disk on which something happens in the middle of a read.
+#[derive(Clone)]
+struct Interrupted {
+    disk: SimDisk,
+    meanwhile: Arc<Mutex<Option<Meanwhile>>>,
+}
+
+type Meanwhile = Box<dyn FnOnce() + Send>;
+
+struct InterruptedFile(SimFile, Interrupted);
+
+impl Disk for Interrupted {
+    type File = InterruptedFile;
+    type Lock = SimLock;
+
+    fn create(&self, name: &str) -> io::Result<Self::File> {
+        Ok(InterruptedFile(self.disk.create(name)?, self.clone()))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Self::File> {
+        Ok(InterruptedFile(self.disk.open(name)?, self.clone()))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.disk.sync_dir()
+    }
+
+    fn lock(&self, name: &str) -> Result<Self::Lock, LockError> {
+        self.disk.lock(name)
+    }
+}
+
+impl DiskFile for InterruptedFile {
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        let meanwhile = self.1.meanwhile.lock().unwrap().take();
+        meanwhile.into_iter().for_each(|happens| happens());
+        self.0.read_at(bytes, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.0.write_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.0.size()
+    }
+}
+
+/// A segment was given up between looking a message up in it and reading it: the
+/// message was taken for lost, and so for done.
+#[test]
+fn a_message_that_is_moved_while_it_is_read_is_not_lost() {
+    let bench = Bench::new(10);
+    let disk = Interrupted {
+        disk: bench.disk.clone(),
+        meanwhile: Arc::default(),
+    };
+    let builder = bench.builder().tail(0).segments(SEGMENT, SEGMENT);
+    let queue = builder.open_on(disk.clone()).unwrap();
+    let fill = |queue: &Queue<Interrupted>| {
+        for _ in 0..300 {
+            queue.publish(vec![1; 200]).unwrap();
+        }
+        let consumer = queue.consumer();
+        let all = consumer.recv_batch(300).unwrap();
+        consumer.ack_all(all).unwrap();
+    };
+    let delayed = Message::new("moved").delay(2 * SECOND);
+    let id = queue.publish(delayed).unwrap().id;
+    fill(&queue);
+    bench.clock.advance(2 * SECOND);
+    let copy = queue.clone();
+    let happens = move || {
+        for _ in 0..6 {
+            fill(&copy);
+            copy.checkpoint().unwrap();
+        }
+        assert!(copy.stats().moved > 0);
+    };
+    *disk.meanwhile.lock().unwrap() = Some(Box::new(happens));
+    let delivery = queue
+        .consumer()
+        .try_recv()
+        .unwrap()
+        .expect("it is not lost");
+    assert_eq!((delivery.id(), &delivery[..]), (id, &b"moved"[..]));
+    assert!(disk.meanwhile.lock().unwrap().is_none());
+    assert_eq!(queue.stats().lost, 0);
 }
