@@ -76,7 +76,7 @@ pub(super) struct Spare<F> {
 pub(super) const FRONT: usize = SyncPoint::SIZE as usize;
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 /// Files that are kept for later.
-const POOL: usize = 3;
+const POOL: usize = 2;
 /// Those of them that are for the next opening: it removes them first of all.
 pub(super) const KEPT: usize = 1;
 /// Times change that much before a sync point says so.
