@@ -18,7 +18,7 @@
 //! | Strangers ask for what does not exist (penetration) | [`bloom`] in a [`cache::Guard`] |
 //! | The same event arrives again and again, for an hour | [`bloom::RotatingBloomFilter`] |
 //! | A write to the store fails half-way, and the cache shows another value | [`cache::write_through`] |
-//! | Every change is a write to the store; a crash loses those held back | [`cache::write_back`], with a journal |
+//! | Every change is a write to the store; a crash loses those held back | [`cache::write_back`], with a `queue_journal` |
 //! | A fifth database, and the hash moves four rows of five | [`router`] |
 //! | A row that was written while its shard was copied is gone | [`router::migration`] |
 //! | One key has a quarter of all requests (celebrity, hot key) | [`router::HotKeys`] |
@@ -46,6 +46,8 @@
 //! | `singleflight` | yes | [`singleflight`], [`hash`], [`task`] |
 //! | `test-util` | no | `queue::storage::SimDisk` |
 //!
+//! With `cache` and `queue` there is `queue_journal`, which joins them.
+//!
 //! Without any feature there are [`time`] and [`rng`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -62,6 +64,8 @@ pub mod cache;
 pub mod hash;
 #[cfg(feature = "queue")]
 pub mod queue;
+#[cfg(all(feature = "cache", feature = "queue"))]
+pub mod queue_journal;
 pub mod rng;
 #[cfg(feature = "router")]
 pub mod router;

@@ -20,6 +20,7 @@ const MODULES: &[Module] = &[
     block("queue", &["rng", "sync", "task", "time"]),
     block("router", &["hash", "rng", "stats", "sync", "task", "time"]),
     block("singleflight", &["hash", "sync", "task", "time"]),
+    composition("queue_journal", &["cache", "queue", "sync"]),
 ];
 
 struct Module {
@@ -35,7 +36,6 @@ enum Layer {
     /// Knows the foundation.
     Block,
     /// Knows the public face of blocks.
-    #[allow(dead_code, reason = "planned: replica, session, edge, write_back")]
     Composition,
     /// Implements the traits of blocks on real engines.
     #[allow(dead_code, reason = "planned: redis, postgres, nats")]
@@ -54,6 +54,14 @@ const fn block(name: &'static str, uses: &'static [&'static str]) -> Module {
     Module {
         name,
         layer: Layer::Block,
+        uses,
+    }
+}
+
+const fn composition(name: &'static str, uses: &'static [&'static str]) -> Module {
+    Module {
+        name,
+        layer: Layer::Composition,
         uses,
     }
 }

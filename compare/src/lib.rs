@@ -18,9 +18,12 @@ pub mod bloom;
 pub mod cache;
 #[cfg(any(feature = "cache", feature = "singleflight"))]
 pub mod counting;
+#[cfg(feature = "queue")]
+pub mod queue;
 #[cfg(any(
     feature = "bloom",
     feature = "cache",
+    feature = "queue",
     feature = "router",
     feature = "singleflight"
 ))]

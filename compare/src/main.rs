@@ -33,6 +33,8 @@ fn measure(arguments: &Arguments) -> Result<ExitCode, String> {
         "bloom" => compare::bloom::measure(arguments)?,
         #[cfg(feature = "cache")]
         "cache" => compare::cache::measure(arguments)?,
+        #[cfg(feature = "queue")]
+        "queue" => compare::queue::measure(arguments)?,
         #[cfg(feature = "router")]
         "router" => compare::router::measure(arguments)?,
         #[cfg(feature = "singleflight")]

@@ -34,8 +34,8 @@ use crate::time::Instant;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Consumer<D: Disk = RealDisk> {
-    core: Arc<Core<D>>,
-    group: u32,
+    pub(super) core: Arc<Core<D>>,
+    pub(super) group: u32,
     /// Held while messages are read from the disk; another consumer has its own.
     ahead: Mutex<ReadAhead>,
 }

@@ -126,7 +126,9 @@ impl<D: Disk> Core<D> {
             m.delay.is_zero() && m.priority == super::Priority::NORMAL && m.dedup_id.is_none()
         };
         let (ticket, published) = if messages.iter().all(is_plain) {
-            let (ticket, first) = self.log.append(&records, true, sync).map_err(refused)?;
+            let append = || self.log.append(&records, true, sync);
+            let appended = self.where_full(append).map_err(refused)?;
+            let (ticket, first) = appended;
             let ids = first..first + records.len() as u64;
             let fresh = |id| Published {
                 id,
@@ -134,7 +136,8 @@ impl<D: Disk> Core<D> {
             };
             (ticket, ids.map(fresh).collect())
         } else {
-            self.stage_noted(messages, &records, sync, now)?
+            let stage = || self.stage_noted(messages, &records, sync, now);
+            self.where_full(stage).map_err(refused)?
         };
         self.sync_within(durability);
         let taken = published
@@ -155,7 +158,7 @@ impl<D: Disk> Core<D> {
         records: &[Record<'_>],
         sync: bool,
         now: u64,
-    ) -> Result<(Ticket, Vec<Published>), PublishError> {
+    ) -> Result<(Ticket, Vec<Published>), AppendError> {
         for _ in 0..ATTEMPTS {
             let mut guard = self.book.lock();
             let book = &mut *guard;
@@ -181,11 +184,11 @@ impl<D: Disk> Core<D> {
                 // Who is told of a duplicate is told that the first one lasts.
                 Some((self.log.last(), 0))
             } else {
-                self.log.stage(&chosen, true, sync).map_err(refused)?
+                self.log.stage(&chosen, true, sync)?
             };
             let Some((ticket, first)) = staged else {
                 drop(guard);
-                self.log.make_room(&chosen, true).map_err(refused)?;
+                self.log.make_room(&chosen, true)?;
                 continue;
             };
             let mut published: Vec<Published> = Vec::with_capacity(messages.len());
@@ -221,7 +224,7 @@ impl<D: Disk> Core<D> {
             }
             return Ok((ticket, published));
         }
-        Err(PublishError::DiskFull)
+        Err(AppendError::Full)
     }
 
     /// Sees to it that what was staged is durable in time, if somebody said when.
@@ -511,10 +514,7 @@ impl<D: Disk> Core<D> {
             };
             match verdict {
                 Verdict::Reject(mut reason) => {
-                    let most = (0..=LONGEST_REASON)
-                        .rev()
-                        .find(|at| reason.is_char_boundary(*at));
-                    reason.truncate(most.unwrap_or(0));
+                    shorten(&mut reason);
                     staged.bury(number, group, taken, level, reason);
                 }
                 Verdict::Retry | Verdict::Again(_) if is_last => {
@@ -559,10 +559,12 @@ impl<D: Disk> Core<D> {
     }
 
     /// Waits for an answer to last, if that is asked for; writes now and then if not.
-    fn settle(&self, ticket: Ticket, durable: bool) -> Result<(), SettleError> {
+    pub(super) fn settle(&self, ticket: Ticket, durable: bool) -> Result<(), SettleError> {
         if durable {
             let waited = self.log.wait(ticket, Mark::Durable);
-            return waited.map_err(|failed| SettleError::NotDurable(failed.0));
+            waited.map_err(|failed| SettleError::NotDurable(failed.0))?;
+            self.maintain_if_due();
+            return Ok(());
         }
         self.sync_within(self.settings.durability);
         if self.unwritten.fetch_add(1, Ordering::Relaxed) + 1 >= ACKS {
@@ -590,6 +592,7 @@ impl<D: Disk> Core<D> {
         self.finished.store(finished, Ordering::Relaxed);
     }
 
+    /// Stages a record of what the book has been told.
     pub(super) fn append_one(
         &self,
         kind: Kind,
@@ -599,8 +602,11 @@ impl<D: Disk> Core<D> {
     ) -> Result<Ticket, AppendError> {
         let record = [Record::new(kind, level, &[], payload)];
         self.since.fetch_add(record[0].size(), Ordering::Relaxed);
-        let appended = self.log.append(&record, false, sync);
-        appended.map(|(ticket, _)| ticket)
+        match self.where_full(|| self.log.append(&record, false, sync)) {
+            // What the record says is in the book already, and that in a checkpoint.
+            Err(AppendError::Full) if self.checkpoint_again().is_ok() => Ok(self.log.last()),
+            appended => appended.map(|(ticket, _)| ticket),
+        }
     }
 
     /// Stages records while the book is held, as far as there is room.
@@ -713,6 +719,14 @@ impl Staged {
         };
         group.bury(taken.id, dead);
     }
+}
+
+/// Cuts a reason to the length that is kept.
+pub(super) fn shorten(reason: &mut String) {
+    let most = (0..=LONGEST_REASON)
+        .rev()
+        .find(|at| reason.is_char_boundary(*at));
+    reason.truncate(most.unwrap_or(0));
 }
 
 fn extensions(message: &Message, now: u64) -> Result<Extensions, PublishError> {

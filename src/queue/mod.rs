@@ -129,6 +129,7 @@ mod backoff;
 mod bell;
 mod book;
 mod builder;
+mod by_number;
 mod consumer;
 mod core;
 mod counts;
@@ -149,6 +150,7 @@ mod message;
     reason = "the block's main type has its name"
 )]
 mod queue;
+mod reader;
 mod records;
 mod retention;
 
@@ -170,4 +172,5 @@ pub use error::{OpenError, PublishError, RecvError, SettleError};
 pub use log::{Damage, DamageKind, Recovery};
 pub use message::{Message, Priority, Published};
 pub use queue::{Queue, Start};
+pub use reader::{Event, Reader};
 pub use retention::Retention;

@@ -13,6 +13,7 @@ use super::error::{OpenError, PublishError};
 use super::log::format::Kind;
 use super::log::{AppendError, Mark, Record, Recovery, Ticket};
 use super::message::{Message, Published};
+use super::reader::Reader;
 use super::records;
 use super::storage::{Disk, RealDisk};
 use super::waiting;
@@ -20,7 +21,8 @@ use super::waiting;
 /// A durable queue in one directory.
 ///
 /// A handle: clones share the queue. Dropping the last one writes nothing more, but for
-/// what is to be durable [in a while](Durability::Interval); what was confirmed is there. [`close`](Self::close) makes the next opening quick.
+/// what is to be durable [in a while](Durability::Interval); what was confirmed is
+/// there. [`close`](Self::close) makes the next opening quick.
 ///
 /// ```
 /// use tenfold::queue::Queue;
@@ -139,8 +141,29 @@ impl<D: Disk> Queue<D> {
     /// # Errors
     /// [`PublishError`].
     pub fn try_publish(&self, message: impl Into<Message>) -> Result<Published, PublishError> {
-        let staged = self.core.stage(&[message.into()], self.durability)?;
-        self.confirm(staged).map(|published| published[0])
+        self.try_publish_batch(&[message.into()])
+            .map(|published| published[0])
+    }
+
+    /// Publishes messages, all or none, if there is room for all of them.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub fn try_publish_batch(&self, messages: &[Message]) -> Result<Vec<Published>, PublishError> {
+        self.confirm(self.core.stage(messages, self.durability)?)
+    }
+
+    /// The same for tasks. Dropped unfinished, they may or may not be there, all or
+    /// none.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub async fn try_publish_batch_async(
+        &self,
+        messages: &[Message],
+    ) -> Result<Vec<Published>, PublishError> {
+        self.confirm_async(self.core.stage(messages, self.durability)?)
+            .await
     }
 
     /// Publishes a message. Dropped unfinished, it may or may not be there.
@@ -167,7 +190,13 @@ impl<D: Disk> Queue<D> {
         messages: &[Message],
     ) -> Result<Vec<Published>, PublishError> {
         let staged = waiting::wait(&self.core, || self.stage_if_room(messages)).await;
-        let (ticket, published) = staged?;
+        self.confirm_async(staged?).await
+    }
+
+    async fn confirm_async(
+        &self,
+        (ticket, published): Staged,
+    ) -> Result<Vec<Published>, PublishError> {
         if let Some(mark) = self.durability.confirmed() {
             self.core
                 .log
@@ -315,6 +344,11 @@ impl<D: Disk> Queue<D> {
             core.bell.ring();
             return Ok(changed);
         }
+    }
+
+    /// Reads messages by their numbers, without taking them from anybody.
+    pub fn reader(&self) -> Reader<D> {
+        Reader::new(Arc::clone(&self.core))
     }
 
     /// What cannot be delivered any more, of the queue's own consumers.

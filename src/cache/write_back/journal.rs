@@ -37,7 +37,8 @@ pub struct Record<K, V> {
 ///
 /// How records become bytes is the journal's own affair. A durable queue makes
 /// one by publishing each batch as messages that carry the number, by keeping in
-/// memory which number became which message, and by acknowledging those.
+/// memory which number became which message, and by acknowledging those: that is
+/// `tenfold::queue_journal::QueueJournal`.
 pub trait Journal<K, V>: Send + Sync + 'static {
     /// What the journal says when it fails.
     type Error: std::error::Error + Send + Sync + 'static;

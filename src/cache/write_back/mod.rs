@@ -50,6 +50,9 @@
 //! }), 0);
 //! ```
 //!
+//! The durable one of this crate is `tenfold::queue_journal::QueueJournal` (features `cache` and
+//! `queue`): a [`Journal`] in a directory, which syncs once for all who put at the same time.
+//!
 //! # The idea
 //!
 //! ```text

@@ -76,7 +76,9 @@ pub(super) struct Spare<F> {
 pub(super) const FRONT: usize = SyncPoint::SIZE as usize;
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 /// Files that are kept for later.
-const POOL: usize = 2;
+const POOL: usize = 3;
+/// Those of them that are for the next opening: it removes them first of all.
+pub(super) const KEPT: usize = 1;
 /// Times change that much before a sync point says so.
 const TICK: u64 = 10;
 
@@ -421,8 +423,19 @@ impl<D: Disk> Writer<D> {
         }
     }
 
+    /// Takes room for the next opening, which needs some on a disk that is full by then.
+    pub(super) fn reserve(&mut self) {
+        if let Ok(mut spare) = self.create_spare(self.limits.smallest) {
+            // What fits is better than nothing.
+            let _ = spare.fill(spare.size);
+            self.give_back(spare.name, spare.filled, spare.filled);
+        }
+    }
+
     fn take_pooled(&mut self, least: u64) -> Option<Spare<D::File>> {
-        while let Some(index) = self.pool.iter().position(|(_, size)| *size >= least) {
+        while self.pool.len() > KEPT
+            && let Some(index) = self.pool.iter().position(|(_, size)| *size >= least)
+        {
             let (name, size) = self.pool.swap_remove(index);
             if let Ok(file) = self.disk.open(&name) {
                 return Some(Spare {
@@ -453,7 +466,7 @@ impl<D: Disk> Writer<D> {
 
     /// Keeps a file for later, or removes it.
     pub(super) fn give_back(&mut self, name: String, size: u64, filled: u64) {
-        if filled >= size && self.pool.len() < POOL {
+        if size > 0 && filled >= size && self.pool.len() < POOL {
             self.pool.push((name, size));
         } else {
             let _ = self.disk.remove(&name);
