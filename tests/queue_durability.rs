@@ -208,15 +208,21 @@ fn nobody_sees_a_message_of_a_stronger_call_before_it_is_as_safe_as_that_says() 
         let open = |builder: QueueBuilder| builder.open_on(disk.clone()).unwrap();
         let queue = open(builder(level, time.clock()).executor(executor));
         let handle = queue.with_durability(Durability::Power);
+        // Somebody is about to write already, who has never heard of it.
+        let weaker = queue.with_durability(Durability::Process);
+        let mut before = Box::pin(weaker.publish_async("before"));
+        assert!(poll(before.as_mut()).is_pending());
         let mut publish = Box::pin(handle.publish_async("a"));
         assert!(poll(publish.as_mut()).is_pending(), "it is staged");
-        drop(publish);
+        drop((before, publish));
         drop(tasks.try_recv().expect("who was to write it"));
-        let seen = queue.consumer().try_recv().unwrap().expect("it is there");
+        let seen = queue.consumer().recv_batch(2).unwrap();
+        assert_eq!(seen.len(), 2);
         disk.crash_at(disk.operations() + 1);
-        drop((seen, handle, queue));
+        drop((seen, handle, weaker, queue));
         disk.power_cut();
-        assert_eq!(all(&open(builder(level, time.clock()))), ["a"]);
+        time.advance(INTERVAL);
+        assert_eq!(all(&open(builder(level, time.clock()))), ["before", "a"]);
     }
 }
 

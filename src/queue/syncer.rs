@@ -133,3 +133,59 @@ impl Wake for Alarm {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::sync::{OnceLock, mpsc};
+
+    use super::*;
+    use crate::time::ManualClock;
+
+    /// A queue was dropped and opened again, and had not been let go of: the sync in the
+    /// background was still under way.
+    #[test]
+    fn who_stops_it_waits_for_a_sync_that_is_under_way() {
+        let time = ManualClock::new();
+        let (begun, has_begun) = mpsc::channel();
+        let (go, may_end) = mpsc::channel();
+        let may_end = Mutex::new(may_end);
+        let over = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&over);
+        let sync = move || {
+            begun.send(()).unwrap();
+            may_end.lock().recv().unwrap();
+            over.store(true, Ordering::SeqCst);
+        };
+        let syncer = Syncer::new(sync, None, time.clock());
+        syncer.within(Duration::from_secs(1));
+        thread::scope(|scope| {
+            scope.spawn(|| time.advance(Duration::from_secs(1)));
+            has_begun.recv().unwrap();
+            let stopped = scope.spawn(|| {
+                syncer.stop();
+                is_over.load(Ordering::SeqCst)
+            });
+            for _ in 0..1000 {
+                thread::yield_now();
+            }
+            go.send(()).unwrap();
+            assert!(stopped.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn a_sync_that_stops_it_does_not_wait_for_itself() {
+        let time = ManualClock::new();
+        let own = Arc::new(OnceLock::<Syncer>::new());
+        let within = Arc::clone(&own);
+        let sync = move || {
+            let was_set = within.get().map(Syncer::stop);
+            assert_eq!(was_set, Some(false));
+        };
+        let syncer = own.get_or_init(|| Syncer::new(sync, None, time.clock()));
+        syncer.within(Duration::from_secs(1));
+        time.advance(Duration::from_secs(1));
+        assert!(!syncer.stop());
+    }
+}
