@@ -8,36 +8,16 @@ use super::bell::Bell;
 use super::book::Book;
 use super::core::{Core, Settings};
 use super::counts::Counts;
+use super::durability::Durability;
 use super::error::OpenError;
-use super::log::{Log, Mark, Options, Wall, millis};
+use super::log::{Log, Options, Wall, millis};
 use super::queue::Queue;
 use super::retention::Retention;
 use super::storage::{Disk, RealDisk};
+use super::syncer::Syncer;
 use crate::sync::Mutex;
 use crate::task::Executor;
 use crate::time::{Clock, Timer};
-
-/// What a publish that returned promises.
-///
-/// Messages are delivered once they are as safe as this: what a consumer has seen
-/// is not taken back by the kind of crash that the level is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Durability {
-    /// It is on the disk: a power cut does not take it away. Callers share syncs.
-    #[default]
-    Power,
-    /// It is in the file: a kill does not take it away, a power cut may take what came
-    /// in this long, as long as calls come in. Without an executor nothing syncs
-    /// between calls.
-    Interval(Duration),
-    /// It is in the file: a kill does not take it away. The log syncs when it has to,
-    /// at the latest after 4 MiB.
-    Process,
-    /// It is in memory: a kill takes away what nobody has written yet, which consumers,
-    /// [`flush`](Queue::flush) and a full buffer do.
-    Memory,
-}
 
 /// Says how a [`Queue`] shall be, and opens it.
 ///
@@ -102,7 +82,8 @@ impl QueueBuilder {
         }
     }
 
-    /// What a publish that returned promises. [`Durability::Power`] if nothing is said.
+    /// What a publish that returned promises, if a call does not [ask for
+    /// another](Queue::with_durability): [`Durability::Power`], if nothing is said.
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
         self
@@ -193,8 +174,9 @@ impl QueueBuilder {
         self
     }
 
-    /// Where to write and sync for callers that are tasks. Without one they do it
-    /// themselves, while they are polled.
+    /// Where to write and sync for callers that are tasks, and at
+    /// [intervals](Durability::Interval). Without one tasks do it themselves, while they
+    /// are polled.
     pub fn executor(mut self, executor: Executor) -> Self {
         self.executor = Some(executor);
         self
@@ -229,10 +211,6 @@ impl QueueBuilder {
         let options = Options {
             smallest_segment: self.smallest_segment,
             largest_segment: self.largest_segment.max(self.smallest_segment),
-            interval: match self.durability {
-                Durability::Interval(interval) => Some(interval),
-                _ => None,
-            },
             undurable: 4 << 20,
             tail: self.tail,
             seed,
@@ -252,22 +230,17 @@ impl QueueBuilder {
             Some(manual) => manual.timer(),
             None => Timer::thread(),
         });
+        let syncing = log.syncing();
         let core = Core {
             log,
+            syncer: Syncer::new(syncing, self.executor.clone(), self.clock),
             bell,
             wall,
             timer,
             executor: self.executor,
             settings: Settings {
-                confirmed: match self.durability {
-                    Durability::Power => Some(Mark::Durable),
-                    Durability::Interval(_) | Durability::Process => Some(Mark::Written),
-                    Durability::Memory => None,
-                },
-                delivered: match self.durability {
-                    Durability::Power => Mark::Durable,
-                    _ => Mark::Written,
-                },
+                durability: self.durability,
+                delivered: self.durability.delivered(),
                 visibility: self.visibility,
                 retry: self.retry,
                 max_deliver: self.max_deliver,

@@ -18,6 +18,7 @@ use super::backoff::Backoff;
 use super::bell::Bell;
 use super::book::Book;
 use super::counts::{Counts, QueueStats, add};
+use super::durability::Durability;
 use super::error::{PublishError, RecvError, SettleError};
 use super::group::{Dead, Taken};
 use super::log::format::Kind;
@@ -26,6 +27,7 @@ use super::message::{Message, Published};
 use super::records::{Extensions, Nack, joined, ranges};
 use super::retention::Retention;
 use super::storage::Disk;
+use super::syncer::Syncer;
 use super::upkeep::Upkeep;
 use crate::sync::Mutex;
 use crate::task::Executor;
@@ -33,6 +35,7 @@ use crate::time::{Instant, Timer};
 
 pub(super) struct Core<D: Disk> {
     pub(super) log: Log<D>,
+    pub(super) syncer: Syncer,
     pub(super) book: Mutex<Book>,
     pub(super) bell: Arc<Bell>,
     pub(super) wall: Wall,
@@ -56,8 +59,7 @@ pub(super) struct Core<D: Disk> {
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Settings {
-    /// How far a message must be before it is confirmed; `None` if not even written.
-    pub(super) confirmed: Option<Mark>,
+    pub(super) durability: Durability,
     /// How far it must be before it is delivered.
     pub(super) delivered: Mark,
     pub(super) visibility: Duration,
@@ -102,6 +104,7 @@ impl<D: Disk> Core<D> {
     pub(super) fn stage(
         &self,
         messages: &[Message],
+        durability: Durability,
     ) -> Result<(Ticket, Vec<Published>), PublishError> {
         if self.closed.load(Ordering::Acquire) {
             return Err(PublishError::Closed);
@@ -117,13 +120,15 @@ impl<D: Disk> Core<D> {
             .zip(&encoded)
             .map(|(m, ext)| Record::new(Kind::Publish, m.priority.level(), ext, &m.payload))
             .collect();
-        let sync = self.settings.confirmed == Some(Mark::Durable);
+        let sync = durability.confirmed() == Some(Mark::Durable);
         let bytes = records.iter().map(Record::size).sum::<u64>();
         let is_plain = |m: &Message| {
             m.delay.is_zero() && m.priority == super::Priority::NORMAL && m.dedup_id.is_none()
         };
         let (ticket, published) = if messages.iter().all(is_plain) {
-            let (ticket, first) = self.log.append(&records, true, sync).map_err(refused)?;
+            let append = || self.log.append(&records, true, sync);
+            let appended = self.where_full(append).map_err(refused)?;
+            let (ticket, first) = appended;
             let ids = first..first + records.len() as u64;
             let fresh = |id| Published {
                 id,
@@ -131,8 +136,10 @@ impl<D: Disk> Core<D> {
             };
             (ticket, ids.map(fresh).collect())
         } else {
-            self.stage_noted(messages, &records, sync, now)?
+            let stage = || self.stage_noted(messages, &records, sync, now);
+            self.where_full(stage).map_err(refused)?
         };
+        self.sync_within(durability);
         let taken = published
             .iter()
             .filter(|published| !published.duplicate)
@@ -151,7 +158,7 @@ impl<D: Disk> Core<D> {
         records: &[Record<'_>],
         sync: bool,
         now: u64,
-    ) -> Result<(Ticket, Vec<Published>), PublishError> {
+    ) -> Result<(Ticket, Vec<Published>), AppendError> {
         for _ in 0..ATTEMPTS {
             let mut guard = self.book.lock();
             let book = &mut *guard;
@@ -177,11 +184,11 @@ impl<D: Disk> Core<D> {
                 // Who is told of a duplicate is told that the first one lasts.
                 Some((self.log.last(), 0))
             } else {
-                self.log.stage(&chosen, true, sync).map_err(refused)?
+                self.log.stage(&chosen, true, sync)?
             };
             let Some((ticket, first)) = staged else {
                 drop(guard);
-                self.log.make_room(&chosen, true).map_err(refused)?;
+                self.log.make_room(&chosen, true)?;
                 continue;
             };
             let mut published: Vec<Published> = Vec::with_capacity(messages.len());
@@ -217,7 +224,14 @@ impl<D: Disk> Core<D> {
             }
             return Ok((ticket, published));
         }
-        Err(PublishError::DiskFull)
+        Err(AppendError::Full)
+    }
+
+    /// Sees to it that what was staged is durable in time, if somebody said when.
+    fn sync_within(&self, durability: Durability) {
+        if let Some(interval) = durability.interval() {
+            self.syncer.within(interval);
+        }
     }
 
     /// Refuses what the queue may not hold.
@@ -548,8 +562,11 @@ impl<D: Disk> Core<D> {
     pub(super) fn settle(&self, ticket: Ticket, durable: bool) -> Result<(), SettleError> {
         if durable {
             let waited = self.log.wait(ticket, Mark::Durable);
-            return waited.map_err(|failed| SettleError::NotDurable(failed.0));
+            waited.map_err(|failed| SettleError::NotDurable(failed.0))?;
+            self.maintain_if_due();
+            return Ok(());
         }
+        self.sync_within(self.settings.durability);
         if self.unwritten.fetch_add(1, Ordering::Relaxed) + 1 >= ACKS {
             self.unwritten.store(0, Ordering::Relaxed);
             let waited = self.log.wait(ticket, Mark::Written);
@@ -575,6 +592,7 @@ impl<D: Disk> Core<D> {
         self.finished.store(finished, Ordering::Relaxed);
     }
 
+    /// Stages a record of what the book has been told.
     pub(super) fn append_one(
         &self,
         kind: Kind,
@@ -584,8 +602,11 @@ impl<D: Disk> Core<D> {
     ) -> Result<Ticket, AppendError> {
         let record = [Record::new(kind, level, &[], payload)];
         self.since.fetch_add(record[0].size(), Ordering::Relaxed);
-        let appended = self.log.append(&record, false, sync);
-        appended.map(|(ticket, _)| ticket)
+        match self.where_full(|| self.log.append(&record, false, sync)) {
+            // What the record says is in the book already, and that in a checkpoint.
+            Err(AppendError::Full) if self.checkpoint_again().is_ok() => Ok(self.log.last()),
+            appended => appended.map(|(ticket, _)| ticket),
+        }
     }
 
     /// Stages records while the book is held, as far as there is room.
@@ -632,6 +653,15 @@ impl<D: Disk> Core<D> {
         stats.failovers = self.log.failovers();
         stats.failed = self.log.failed().is_some();
         stats
+    }
+}
+
+impl<D: Disk> Drop for Core<D> {
+    fn drop(&mut self) {
+        // What is not durable in time has to be now: nobody will see to it later.
+        if self.syncer.stop() {
+            let _ = self.log.wait(self.log.last(), Mark::Durable);
+        }
     }
 }
 

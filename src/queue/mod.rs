@@ -136,6 +136,7 @@ mod counts;
 mod dead_letters;
 mod dedup;
 mod delivery;
+mod durability;
 mod error;
 mod group;
 #[cfg(test)]
@@ -154,17 +155,19 @@ mod records;
 mod retention;
 
 pub mod storage;
+mod syncer;
 mod upkeep;
 mod varint;
 mod waiting;
 mod wheel;
 
 pub use backoff::Backoff;
-pub use builder::{Durability, QueueBuilder};
+pub use builder::QueueBuilder;
 pub use consumer::Consumer;
 pub use counts::QueueStats;
 pub use dead_letters::{DeadLetter, DeadLetters};
 pub use delivery::Delivery;
+pub use durability::Durability;
 pub use error::{OpenError, PublishError, RecvError, SettleError};
 pub use log::{Damage, DamageKind, Recovery};
 pub use message::{Message, Priority, Published};

@@ -8,6 +8,7 @@ use super::consumer::Consumer;
 use super::core::Core;
 use super::counts::QueueStats;
 use super::dead_letters::DeadLetters;
+use super::durability::Durability;
 use super::error::{OpenError, PublishError};
 use super::log::format::Kind;
 use super::log::{AppendError, Mark, Record, Recovery, Ticket};
@@ -19,8 +20,9 @@ use super::waiting;
 
 /// A durable queue in one directory.
 ///
-/// A handle: clones share the queue. Dropping the last one writes nothing more; what
-/// was confirmed is there. [`close`](Self::close) makes the next opening quick.
+/// A handle: clones share the queue. Dropping the last one writes nothing more, but for
+/// what is to be durable [in a while](Durability::Interval); what was confirmed is
+/// there. [`close`](Self::close) makes the next opening quick.
 ///
 /// ```
 /// use tenfold::queue::Queue;
@@ -41,6 +43,8 @@ use super::waiting;
 pub struct Queue<D: Disk = RealDisk> {
     core: Arc<Core<D>>,
     recovery: Arc<Recovery>,
+    /// What publishes of this handle promise.
+    durability: Durability,
 }
 
 /// Where a group begins.
@@ -74,6 +78,7 @@ impl Queue {
 impl<D: Disk> Queue<D> {
     pub(super) fn new(core: Arc<Core<D>>, recovery: Recovery) -> Self {
         Self {
+            durability: core.settings.durability,
             core,
             recovery: Arc::new(recovery),
         }
@@ -84,8 +89,35 @@ impl<D: Disk> Queue<D> {
         &self.recovery
     }
 
-    /// Publishes a message, and waits until it is as safe as the queue's
-    /// [`Durability`](super::Durability) says. Waits for room if the queue is full.
+    /// A handle of the same queue whose publishes promise this, whatever the queue's own
+    /// level is. Two counters are raised for it, and nothing else.
+    ///
+    /// No consumer sees a message before it is as safe as this level, and as the queue's
+    /// own, says. So in a queue of [`Durability::Power`] a weaker level spares the
+    /// publisher the wait; in others a stronger one has the message synced before
+    /// anybody sees it, with all that was published before.
+    ///
+    /// ```
+    /// use tenfold::queue::{Durability, Queue};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("tenfold-levels-{}", std::process::id()));
+    /// let queue = Queue::builder().durability(Durability::Process).open(&path)?;
+    /// queue.publish("page viewed")?; // a power cut may take it away
+    /// queue.with_durability(Durability::Power).publish("charge card 17")?; // but not this
+    /// # drop(queue);
+    /// # std::fs::remove_dir_all(path).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_durability(&self, durability: Durability) -> Self {
+        Self {
+            durability,
+            ..self.clone()
+        }
+    }
+
+    /// Publishes a message, and waits until it is as safe as the handle's
+    /// [`Durability`] says. Waits for room if the queue is full.
     ///
     /// # Errors
     /// [`PublishError`], but not `Full`.
@@ -118,7 +150,7 @@ impl<D: Disk> Queue<D> {
     /// # Errors
     /// [`PublishError`].
     pub fn try_publish_batch(&self, messages: &[Message]) -> Result<Vec<Published>, PublishError> {
-        self.confirm(self.core.stage(messages)?)
+        self.confirm(self.core.stage(messages, self.durability)?)
     }
 
     /// The same for tasks. Dropped unfinished, they may or may not be there, all or
@@ -130,7 +162,8 @@ impl<D: Disk> Queue<D> {
         &self,
         messages: &[Message],
     ) -> Result<Vec<Published>, PublishError> {
-        self.confirm_async(self.core.stage(messages)?).await
+        self.confirm_async(self.core.stage(messages, self.durability)?)
+            .await
     }
 
     /// Publishes a message. Dropped unfinished, it may or may not be there.
@@ -164,7 +197,7 @@ impl<D: Disk> Queue<D> {
         &self,
         (ticket, published): Staged,
     ) -> Result<Vec<Published>, PublishError> {
-        if let Some(mark) = self.core.settings.confirmed {
+        if let Some(mark) = self.durability.confirmed() {
             self.core
                 .log
                 .reach(ticket, mark, self.core.executor.as_ref())
@@ -178,7 +211,7 @@ impl<D: Disk> Queue<D> {
 
     /// `None` while there is no room that may come.
     fn stage_if_room(&self, messages: &[Message]) -> Option<Result<Staged, PublishError>> {
-        match self.core.stage(messages) {
+        match self.core.stage(messages, self.durability) {
             Err(PublishError::Full { max_pending, .. }) if messages.len() as u64 <= max_pending => {
                 None
             }
@@ -187,7 +220,7 @@ impl<D: Disk> Queue<D> {
     }
 
     fn confirm(&self, (ticket, published): Staged) -> Result<Vec<Published>, PublishError> {
-        match self.core.settings.confirmed {
+        match self.durability.confirmed() {
             Some(mark) => self.core.log.wait(ticket, mark)?,
             None => self.core.bell.ring(),
         }
@@ -375,6 +408,7 @@ impl<D: Disk> Clone for Queue<D> {
         Self {
             core: Arc::clone(&self.core),
             recovery: Arc::clone(&self.recovery),
+            durability: self.durability,
         }
     }
 }

@@ -86,7 +86,32 @@ impl<D: Disk> Core<D> {
 
     pub(super) fn checkpoint(&self) -> io::Result<()> {
         self.log
-            .checkpoint(|next_id| self.book.lock().write(next_id))
+            .checkpoint(false, |next_id| self.book.lock().write(next_id))
+    }
+
+    /// Writes the book down though there is no room in the log.
+    pub(super) fn checkpoint_again(&self) -> io::Result<()> {
+        let _turn = self.maintaining.lock();
+        self.log
+            .checkpoint(true, |next_id| self.book.lock().write(next_id))
+    }
+
+    /// Does something once more if the disk was full and done messages have room on it.
+    pub(super) fn where_full<T>(
+        &self,
+        act: impl Fn() -> Result<T, AppendError>,
+    ) -> Result<T, AppendError> {
+        match act() {
+            Err(AppendError::Full) if self.has_free() => {
+                let turn = self.maintaining.lock();
+                let _ = self.checkpoint();
+                self.log.rely_on_newest();
+                self.release();
+                drop(turn);
+                act()
+            }
+            done => done,
+        }
     }
 
     /// Whether upkeep would bring room: there is a segment that nobody needs, or much

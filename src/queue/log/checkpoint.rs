@@ -168,7 +168,7 @@ impl Checkpoint {
 /// More than any checkpoint has.
 const LARGEST: u64 = 1 << 31;
 
-fn name(place: u64) -> String {
+pub(super) fn name(place: u64) -> String {
     format!("{place:016x}.checkpoint")
 }
 

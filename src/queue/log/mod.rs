@@ -33,7 +33,6 @@ pub(crate) use wall::{Wall, millis};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crc32c::{crc32c, crc32c_append};
 
@@ -55,7 +54,6 @@ use crate::task::Executor;
 pub(crate) struct Options {
     pub(crate) smallest_segment: u64,
     pub(crate) largest_segment: u64,
-    pub(crate) interval: Option<Duration>,
     /// Bytes that are written without a sync, at most.
     pub(crate) undurable: u64,
     /// Bytes of the newest records kept in memory.
@@ -189,7 +187,6 @@ impl<D: Disk> Log<D> {
                     .max(4 * PAGE)
                     .next_multiple_of(PAGE),
                 largest: options.largest_segment.max(4 * PAGE).next_multiple_of(PAGE),
-                interval: options.interval,
                 undurable: options.undurable,
             },
             wall,
@@ -197,7 +194,8 @@ impl<D: Disk> Log<D> {
             segments: Arc::clone(&segments),
             replay,
         };
-        let opened = opening.run()?;
+        let mut opened = opening.run()?;
+        opened.writer.reserve();
         let wall = opened.writer.wall.clone();
         let largest = opened.writer.limits.largest;
         let room = opened.writer.room();
@@ -302,6 +300,20 @@ impl<D: Disk> Log<D> {
         self.line.wait(ticket, mark, executor)
     }
 
+    /// Makes everything last that was staged before it is called, as long as there is
+    /// this log.
+    pub(crate) fn syncing(&self) -> impl Fn() + Send + Sync + 'static {
+        let line = Arc::downgrade(&self.line);
+        move || {
+            if let Some(line) = line.upgrade()
+                && line.is_behind(Mark::Durable)
+            {
+                // If it fails, that is told to whoever comes next.
+                let _ = crate::task::block_on(line.wait(line.last(), Mark::Durable, None));
+            }
+        }
+    }
+
     /// The last batch that was staged.
     pub(crate) fn last(&self) -> Ticket {
         self.line.last()
@@ -352,8 +364,12 @@ impl<D: Disk> Log<D> {
     /// the number of the first message that it must know nothing of; of others it may
     /// know more than happened before, as long as replaying that changes nothing.
     ///
-    /// One at a time.
-    pub(crate) fn checkpoint(&self, body: impl FnOnce(u64) -> Vec<u8>) -> io::Result<()> {
+    /// One at a time. `again` writes one though nothing came to the log since the last.
+    pub(crate) fn checkpoint(
+        &self,
+        again: bool,
+        body: impl FnOnce(u64) -> Vec<u8>,
+    ) -> io::Result<()> {
         self.wait(self.last(), Mark::Durable)
             .map_err(|f| copy(&f.0))?;
         let mut checkpoint = {
@@ -366,7 +382,7 @@ impl<D: Disk> Log<D> {
                 return Err(error);
             }
             let next_id = tip.writer.next_id;
-            if tip.checkpoints.last() == Some(&tip.writer.end()) {
+            if tip.checkpoints.last() == Some(&tip.writer.end()) && !again {
                 let oldest = tip
                     .checkpoints
                     .first()
@@ -397,28 +413,55 @@ impl<D: Disk> Log<D> {
         };
         checkpoint.body = body(checkpoint.next_id);
         let mut stored = checkpoint.store(&*self.disk);
-        if stored
+        while stored
             .as_ref()
             .is_err_and(|error| error.kind() == io::ErrorKind::StorageFull)
         {
-            // What was kept for later makes room.
-            let pooled = self.line.sink.tip.lock().writer.pool.pop();
-            if let Some((name, _)) = pooled {
-                self.disk.remove(&name)?;
-                stored = checkpoint.store(&*self.disk);
-            }
+            let Some(name) = self.can_go() else {
+                break;
+            };
+            self.disk.remove(&name)?;
+            stored = checkpoint.store(&*self.disk);
         }
         stored?;
         let old = {
             let mut tip = self.line.sink.tip.lock();
-            tip.checkpoints.push(checkpoint.place);
+            if tip.checkpoints.last() != Some(&checkpoint.place) {
+                tip.checkpoints.push(checkpoint.place);
+            }
             let old = tip.checkpoints.len().saturating_sub(KEPT);
-            tip.checkpoints.drain(..old).collect::<Vec<_>>()
+            let mut old = tip.checkpoints.drain(..old).collect::<Vec<_>>();
+            old.retain(|place| !tip.checkpoints.contains(place));
+            old
         };
         for old in old {
-            let _ = self.disk.remove(&format!("{old:016x}.checkpoint"));
+            let _ = self.disk.remove(&checkpoint::name(old));
         }
         Ok(())
+    }
+
+    /// What makes room for a checkpoint: a file that was kept for later, or else the
+    /// older of two checkpoints, which is there for damage by the medium only.
+    fn can_go(&self) -> Option<String> {
+        let mut tip = self.line.sink.tip.lock();
+        if tip.writer.pool.len() > writer::KEPT {
+            return tip.writer.pool.pop().map(|(name, _)| name);
+        }
+        let has_newer = tip.checkpoints.first() != tip.checkpoints.last();
+        has_newer.then(|| checkpoint::name(tip.checkpoints.remove(0)))
+    }
+
+    /// Has the newest checkpoint count as both, so that what it covers can be released
+    /// where there is no room for going on: the older one would miss what is given up.
+    pub(crate) fn rely_on_newest(&self) {
+        let mut tip = self.line.sink.tip.lock();
+        let Some(newest) = tip.checkpoints.last().copied() else {
+            return;
+        };
+        let places = std::mem::replace(&mut tip.checkpoints, vec![newest; KEPT]);
+        for old in places.into_iter().filter(|place| *place != newest) {
+            let _ = self.disk.remove(&checkpoint::name(old));
+        }
     }
 
     /// Takes segments out that nobody needs any more, says the caller: their messages

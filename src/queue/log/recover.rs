@@ -203,27 +203,30 @@ impl<D: Disk> Opening<'_, D> {
         course: &mut Course,
     ) -> Result<(Option<Checkpoint>, Vec<u64>), OpenError> {
         let mut found: Vec<(u64, Checkpoint)> = Vec::new();
-        let mut total = 0;
+        // It must speak of this log, and not of more than there is.
+        let end = |known: &Known<D::File>| known.header.base + known.header.size;
+        let reach = known.values().map(end).max().unwrap_or(0);
         for name in names {
             let Some(place) = checkpoint::place_of(name) else {
                 continue;
             };
-            total += 1;
-            let Some(checkpoint) = Checkpoint::load(&*self.disk, name)? else {
-                continue;
+            let fits = |checkpoint: &Checkpoint| {
+                checkpoint.place == place
+                    && uuid.is_none_or(|uuid| uuid == checkpoint.uuid)
+                    && place <= reach
             };
-            // It must speak of this log, and not of more than there is.
-            let end = |known: &Known<D::File>| known.header.base + known.header.size;
-            let reach = known.values().map(end).max().unwrap_or(0);
-            let fits = checkpoint.place == place
-                && uuid.is_none_or(|uuid| uuid == checkpoint.uuid)
-                && place <= reach;
-            if fits {
+            if let Some(checkpoint) = Checkpoint::load(&*self.disk, name)?.filter(fits) {
                 found.push((place, checkpoint));
+            } else {
+                // The log may grow beyond its place, and it would seem to speak of that.
+                self.disk.rename(name, &format!("{name}.damaged"))?;
+                course.report.checkpoints_lost += 1;
             }
         }
+        if course.report.checkpoints_lost > 0 {
+            self.disk.sync_dir()?;
+        }
         found.sort_by_key(|(place, _)| *place);
-        course.report.checkpoints_lost = total - found.len();
         let places = found.iter().map(|(place, _)| *place).collect();
         Ok((found.pop().map(|(_, checkpoint)| checkpoint), places))
     }
@@ -233,7 +236,8 @@ impl<D: Disk> Opening<'_, D> {
     fn vouched(segment: &Known<D::File>, covered: u64) -> Result<u64, OpenError> {
         let header = &segment.header;
         let covered = covered.max(PAGE);
-        let mut durable = header.base + covered;
+        // It had its first record before it had its name.
+        let mut durable = header.base + covered.max(PAGE + SyncPoint::SIZE);
         let mut scan = Scan::new(
             &*segment.file,
             header.salt,
@@ -371,7 +375,7 @@ impl<D: Disk> Opening<'_, D> {
             &*segment.file,
             segment.header.salt,
             from,
-            segment.size,
+            segment.header.limit(),
             segment.size,
         );
         // Where the batch under way begins, if its beginning was there.
@@ -540,7 +544,6 @@ impl<D: Disk> Opening<'_, D> {
         self.segments.wrote(chunk);
         let now = self.wall.now();
         let writer = Writer {
-            last_sync: self.wall.clock().now(),
             disk: self.disk,
             limits: self.limits,
             uuid,

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -17,7 +16,6 @@ use super::segments::{Chunk, Index, Segment, Segments, records};
 use super::wall::Wall;
 use crate::queue::storage::{Disk, DiskFile};
 use crate::rng::Rng;
-use crate::time::Instant;
 
 /// What a writer is told once.
 #[derive(Debug, Clone, Copy)]
@@ -25,8 +23,6 @@ pub(super) struct Limits {
     /// The size of the first segment, and of the largest.
     pub(super) smallest: u64,
     pub(super) largest: u64,
-    /// After so long without a sync the next write brings one.
-    pub(super) interval: Option<Duration>,
     /// So much is written without a sync, at most: it is kept in memory until then.
     pub(super) undurable: u64,
 }
@@ -45,7 +41,6 @@ pub(super) struct Writer<D: Disk> {
     pub(super) next_number: u64,
     /// What was written since the last sync, to be written elsewhere if one fails.
     pub(super) undurable: Vec<Chunk>,
-    pub(super) last_sync: Instant,
     /// The next segment, as far as it is prepared.
     pub(super) spare: Option<Spare<D::File>>,
     /// Files that were segments, and their sizes.
@@ -82,6 +77,8 @@ pub(super) const FRONT: usize = SyncPoint::SIZE as usize;
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 /// Files that are kept for later.
 const POOL: usize = 2;
+/// Those of them that are for the next opening: it removes them first of all.
+pub(super) const KEPT: usize = 1;
 /// Times change that much before a sync point says so.
 const TICK: u64 = 10;
 
@@ -140,7 +137,7 @@ impl<D: Disk> Writer<D> {
             self.append(rest, skip)?;
         }
         let full = self.undurable_bytes() >= self.limits.undurable;
-        if group.sync || full || self.is_overdue() {
+        if group.sync || full {
             self.sync()?;
         }
         Ok(())
@@ -183,7 +180,6 @@ impl<D: Disk> Writer<D> {
     }
 
     pub(super) fn sync(&mut self) -> io::Result<()> {
-        self.last_sync = self.wall.clock().now();
         if self.undurable.is_empty() {
             return Ok(());
         }
@@ -226,11 +222,6 @@ impl<D: Disk> Writer<D> {
     /// The place in the log where the next record goes.
     pub(super) fn end(&self) -> u64 {
         self.current.header.base + self.current.at
-    }
-
-    fn is_overdue(&self) -> bool {
-        let since = self.wall.clock().now().saturating_since(self.last_sync);
-        self.limits.interval.is_some_and(|most| since >= most)
     }
 
     fn undurable_bytes(&self) -> u64 {
@@ -294,7 +285,6 @@ impl<D: Disk> Writer<D> {
             self.install(&mut seed)?
         };
         self.undurable.clear();
-        self.last_sync = self.wall.clock().now();
         self.segments.add(Segment {
             file: Arc::clone(&current.file),
             header: current.header,
@@ -433,8 +423,19 @@ impl<D: Disk> Writer<D> {
         }
     }
 
+    /// Takes room for the next opening, which needs some on a disk that is full by then.
+    pub(super) fn reserve(&mut self) {
+        if let Ok(mut spare) = self.create_spare(self.limits.smallest) {
+            // What fits is better than nothing.
+            let _ = spare.fill(spare.size);
+            self.give_back(spare.name, spare.filled, spare.filled);
+        }
+    }
+
     fn take_pooled(&mut self, least: u64) -> Option<Spare<D::File>> {
-        while let Some(index) = self.pool.iter().position(|(_, size)| *size >= least) {
+        while self.pool.len() > KEPT
+            && let Some(index) = self.pool.iter().position(|(_, size)| *size >= least)
+        {
             let (name, size) = self.pool.swap_remove(index);
             if let Ok(file) = self.disk.open(&name) {
                 return Some(Spare {
@@ -465,7 +466,7 @@ impl<D: Disk> Writer<D> {
 
     /// Keeps a file for later, or removes it.
     pub(super) fn give_back(&mut self, name: String, size: u64, filled: u64) {
-        if filled >= size && self.pool.len() < POOL {
+        if size > 0 && filled >= size && self.pool.len() < POOL {
             self.pool.push((name, size));
         } else {
             let _ = self.disk.remove(&name);
