@@ -116,8 +116,9 @@ impl<D: Disk> Consumer<D> {
     /// # Errors
     /// [`RecvError`].
     pub async fn recv_batch_async(&self, most: usize) -> Result<Vec<Delivery<D>>, RecvError> {
+        // Nobody has to be woken who finds something at once.
+        let mut listening = None;
         loop {
-            let listener = waiting::listen(&self.core).await;
             let moment = match self.look(most.max(1))? {
                 Look::Found(found) => return Ok(found),
                 Look::Behind => {
@@ -129,7 +130,10 @@ impl<D: Disk> Consumer<D> {
                 }
                 Look::Nothing(moment) => moment,
             };
-            waiting::until(&self.core, listener, moment).await;
+            match listening.take() {
+                Some(listener) => waiting::until(&self.core, listener, moment).await,
+                None => listening = Some(waiting::listen(&self.core).await),
+            }
         }
     }
 
@@ -138,9 +142,8 @@ impl<D: Disk> Consumer<D> {
         most: usize,
         deadline: Option<Instant>,
     ) -> Result<Vec<Delivery<D>>, RecvError> {
+        let mut listening: Option<waiting::Place> = None;
         loop {
-            let (parker, waker) = waiting::parker();
-            let listener = self.core.bell.listen(&waker);
             let moment = match self.look(most.max(1))? {
                 Look::Found(found) => return Ok(found),
                 Look::Behind => {
@@ -154,8 +157,13 @@ impl<D: Disk> Consumer<D> {
             if deadline.is_some_and(|deadline| deadline <= self.core.wall.clock().now()) {
                 return Ok(Vec::new());
             }
-            let moment = deadline.into_iter().chain(moment).min();
-            parker.park(&self.core, &listener, moment);
+            match listening.take() {
+                Some(place) => {
+                    let moment = deadline.into_iter().chain(moment).min();
+                    place.park(&self.core, moment);
+                }
+                None => listening = Some(waiting::Place::take(&self.core)),
+            }
         }
     }
 

@@ -11,26 +11,32 @@ use super::core::Core;
 use super::storage::Disk;
 use crate::time::{Instant, Sleep};
 
-/// Blocks until the answer is there; asks again at every ring.
+/// Blocks until the answer is there; asks again at every ring. Listens only once it has
+/// asked in vain, and then asks once more before it sleeps.
 pub(super) fn block<D: Disk, T>(core: &Arc<Core<D>>, mut ask: impl FnMut() -> Option<T>) -> T {
+    let mut listening: Option<Place> = None;
     loop {
-        let (parker, waker) = parker();
-        let listener = core.bell.listen(&waker);
         if let Some(answer) = ask() {
             return answer;
         }
-        parker.park(core, &listener, None);
+        match listening.take() {
+            Some(place) => place.park(core, None),
+            None => listening = Some(Place::take(core)),
+        }
     }
 }
 
 /// The same for a task.
 pub(super) async fn wait<D: Disk, T>(core: &Arc<Core<D>>, mut ask: impl FnMut() -> Option<T>) -> T {
+    let mut listening = None;
     loop {
-        let listener = listen(core).await;
         if let Some(answer) = ask() {
             return answer;
         }
-        until(core, listener, None).await;
+        match listening.take() {
+            Some(listener) => until(core, listener, None).await,
+            None => listening = Some(listen(core).await),
+        }
     }
 }
 
@@ -67,22 +73,22 @@ pub(super) async fn until<D: Disk>(
     .await;
 }
 
-/// A thread that waits.
-pub(super) struct Parker(Arc<Unpark>);
-
-pub(super) fn parker() -> (Parker, Waker) {
-    let unpark = Arc::new(Unpark(thread::current()));
-    (Parker(Arc::clone(&unpark)), Waker::from(unpark))
+/// A thread among those who wait. What rings from then on wakes it.
+pub(super) struct Place {
+    unpark: Arc<Unpark>,
+    listener: Listener,
 }
 
-impl Parker {
+impl Place {
+    pub(super) fn take<D: Disk>(core: &Core<D>) -> Self {
+        let unpark = Arc::new(Unpark(thread::current()));
+        let listener = core.bell.listen(&Waker::from(Arc::clone(&unpark)));
+        Self { unpark, listener }
+    }
+
     /// Sleeps until it rings, until this moment, or a while.
-    pub(super) fn park<D: Disk>(
-        &self,
-        core: &Core<D>,
-        listener: &Listener,
-        moment: Option<Instant>,
-    ) {
+    pub(super) fn park<D: Disk>(self, core: &Core<D>, moment: Option<Instant>) {
+        let listener = &self.listener;
         let clock = core.wall.clock();
         let mut nap: Option<Pin<Box<Sleep>>> = None;
         while !listener.rang() {
@@ -94,7 +100,7 @@ impl Parker {
                 (Some(moment), Some(manual)) => {
                     let nap = nap
                         .get_or_insert_with(|| Box::pin(manual.timer().sleep_until(moment, now)));
-                    let waker = Waker::from(Arc::clone(&self.0));
+                    let waker = Waker::from(Arc::clone(&self.unpark));
                     if nap
                         .as_mut()
                         .poll(&mut Context::from_waker(&waker))

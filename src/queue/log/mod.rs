@@ -249,6 +249,7 @@ impl<D: Disk> Log<D> {
             });
         }
         let place = |first, bytes: &mut Vec<u8>| {
+            bytes.reserve(size as usize + FRONT);
             if bytes.is_empty() {
                 bytes.resize(FRONT, 0);
             }
