@@ -146,6 +146,7 @@ mod queue;
 mod reader;
 mod records;
 
+pub mod projection;
 pub mod storage;
 mod waiting;
 
