@@ -25,6 +25,7 @@
 //! | A page reads ten shards, and one of them is slow | [`router::scatter`] |
 //! | A post is written ten million times, once per follower | [`router::timeline`] |
 //! | The process dies, and with it the jobs it had accepted | `queue` |
+//! | A read model counts an event twice, or cannot be made anew | `queue::projection` |
 //! | Disk code was never tried on a disk that fails | `queue::storage`, with `SimDisk` |
 //! | Strangers choose the keys | [`hash::TableHasher`], keyed, in every table |
 //! | A test has to wait for time to pass | [`time::ManualClock`] |

@@ -12,8 +12,9 @@
 //! everything expires at once, or everybody wants the same key, with and
 //! without the means against it. Then the real [`tenfold::router`]: a million users on
 //! four shards become five, a shard dies, and a celebrity has a quarter of all
-//! requests. Prints tables and writes one page with curves. Ends with status 1
-//! if a block breaks an invariant on the way.
+//! requests. With the features `queue` and `test-util` also the real `tenfold::queue`:
+//! more orders than the database takes, workers that die, and a power cut. Prints tables and
+//! writes one page with curves. Ends with status 1 if a block breaks an invariant on the way.
 
 mod input;
 mod model;

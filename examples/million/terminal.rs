@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::show::{bytes, count, duration, name, percent, span};
-use crate::study::{Growth, POLICIES, Row, ShardKeys, Sizes, Study, Summary};
+use crate::study::{Growth, POLICIES, Row, Rush, ShardKeys, Sizes, Study, Summary};
 
 /// All tables, one after the other.
 pub(crate) fn tables(study: &Study) -> String {
@@ -16,6 +16,7 @@ pub(crate) fn tables(study: &Study) -> String {
     shard_keys(&mut text, &study.shard_keys);
     disasters(&mut text, study);
     shards(&mut text, study);
+    rush(&mut text, study.rush.as_ref());
     heading(&mut text, "What to do");
     line(&mut text, &wrap(&study.advice.headline, "  "));
     for point in &study.advice.points {
@@ -282,6 +283,49 @@ fn shards(text: &mut String, study: &Study) {
         loads.push([shard.clone()].into_iter().chain(load).collect());
     }
     table(text, &loads);
+}
+
+fn rush(text: &mut String, rush: Option<&Rush>) {
+    heading(text, "A ticket rush");
+    let Some(rush) = rush else {
+        line(
+            text,
+            "  with the queue, which this was built without: add --features queue,test-util",
+        );
+        return;
+    };
+    line(
+        text,
+        "  made up, in virtual time, straight into the database and through the real queue:",
+    );
+    rows(text, &rush.rows());
+    line(text, &wrap(&rush_facts(rush), "  "));
+}
+
+/// What else happened, for the terminal and the page.
+pub(crate) fn rush_facts(rush: &Rush) -> String {
+    let queued = &rush.queued;
+    let may_wait = if queued.turned_away == 0 {
+        String::new()
+    } else {
+        format!(
+            "; {} times the queue was full, and a caller was told at once to come again",
+            count(queued.turned_away)
+        )
+    };
+    format!(
+        "{} orders were confirmed, with {} syncs, and at most {} waited (the bound is {}){may_wait}. A worker \
+         died with an order in hand, and another booked it when the lease ended after {}; the power went with \
+         {} orders waiting, and {} of them were handed out twice after that and booked once; the order that \
+         the database refuses is with the dead letters.",
+        count(queued.confirmed),
+        count(queued.syncs),
+        count(queued.deepest()),
+        count(Rush::MAX_PENDING),
+        duration(Rush::LEASE),
+        count(queued.waiting_at_cut),
+        count(queued.again),
+    )
 }
 
 fn rows(text: &mut String, rows: &[Row]) {

@@ -73,7 +73,7 @@ impl<D: Disk> Core<D> {
 
     /// If it shall last, each record is waited for before the next: of several that were
     /// not synced any may survive a power cut.
-    fn finish_ranges(
+    pub(super) fn finish_ranges(
         &self,
         number: u32,
         done: &[Range<u64>],

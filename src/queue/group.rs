@@ -105,6 +105,22 @@ impl Group {
         self.done.next_absent(from.max(self.floor))
     }
 
+    /// Messages below this one that are neither done nor dead, in runs that a record holds.
+    pub(super) fn open_below(&self, below: u64) -> Vec<std::ops::Range<u64>> {
+        let mut open = Vec::new();
+        let mut start = self.floor;
+        let dead = self.dead.range(self.floor.min(below)..below);
+        for end in dead.map(|(id, _)| *id).chain([below]) {
+            while start < end {
+                let next = end.min(start + u64::from(u32::MAX));
+                open.push(start..next);
+                start = next;
+            }
+            start = end + 1;
+        }
+        open
+    }
+
     /// Notes a message that is not to be taken in its turn.
     pub(super) fn arrive(&mut self, id: u64, level: u8, due: u64) {
         if id < self.floor || self.done.contains(id) {

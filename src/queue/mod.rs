@@ -154,6 +154,7 @@ mod reader;
 mod records;
 mod retention;
 
+pub mod projection;
 pub mod storage;
 mod syncer;
 mod upkeep;

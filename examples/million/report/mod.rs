@@ -5,6 +5,7 @@ mod bars;
 mod chart;
 mod html;
 mod page;
+mod rush;
 mod shards;
 mod timeline;
 

@@ -1,6 +1,6 @@
 use super::chart::{self, Curve};
 use super::html::{all, escape, table};
-use super::shards;
+use super::{rush, shards};
 use crate::show::{count, duration, name, percent};
 use crate::study::{BadDays, Cliff, Outage, POLICIES, Row, Sizes, Study, Summary, TimeToLive};
 use crate::terminal::facts;
@@ -21,6 +21,7 @@ pub(crate) fn page(study: &Study) -> String {
         bad_days(&study.bad_days),
         shards::sharding(&study.shards),
         shards::celebrity(&study.shards),
+        study.rush.as_ref().map_or(String::new(), rush::rush),
         checks(study),
     ];
     format!(
@@ -270,15 +271,21 @@ fn bad_days(days: &BadDays) -> String {
 
 fn checks(study: &Study) -> String {
     if study.broken.is_empty() {
-        return "<footer><p class=\"quiet\">Checked on the way: no policy beats the optimum; lru and fifo \
+        return format!(
+            "<footer><p class=\"quiet\">Checked on the way: no policy beats the optimum; lru and fifo \
                 equal their naive models at every size; a cache of everything misses only first requests; \
                 one load for all callers of get_with; no second with more expiries than chance allows; \
                 no more queries for absent keys than the negative time-to-live and the filter let through; no error \
                 from a warm cache while its store is down; a fifth shard takes a fifth of the rows, the planned ones, \
                 and old shards exchange none; with copies in distinct zones no read is lost with a shard or a zone; a celebrity \
                 is found within two windows of requests, nobody else is taken for one, and spread, no shard has more than 1.3 times the mean; \
-                every read of it sees all that was written; no cache has more under way than its bound.</p></footer>\n"
-            .into();
+                every read of it sees all that was written; no cache has more under way than its bound{}.</p></footer>\n",
+            if study.rush.is_some() {
+                "; every confirmed order is booked or with the dead letters, whoever dies, and no more wait than the queue’s bound"
+            } else {
+                ""
+            }
+        );
     }
     let broken = all(&study.broken, |broken| {
         format!("<li>{}</li>\n", escape(broken))

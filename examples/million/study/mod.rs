@@ -1,10 +1,15 @@
-//! What is found out about the requests, with the real cache and the real router.
+//! What is found out about the requests, with the real cache, the real router and the real queue.
 
 mod advice;
 mod bad_days;
 mod expiry;
 mod parallel;
 mod row;
+#[cfg_attr(
+    not(all(feature = "queue", feature = "test-util")),
+    allow(dead_code, reason = "the queue is what it is about")
+)]
+mod rush;
 mod shard_keys;
 mod shards;
 mod sizes;
@@ -16,6 +21,7 @@ pub(crate) use advice::Advice;
 pub(crate) use bad_days::{BadDays, Outage, Stampede};
 pub(crate) use expiry::{Cliff, TimeToLive};
 pub(crate) use row::Row;
+pub(crate) use rush::Rush;
 pub(crate) use shard_keys::ShardKeys;
 pub(crate) use shards::{Caches, Celebrity, Crowd, Dates, Grown, Growth, Loss, Shards, Written};
 pub(crate) use sizes::Sizes;
@@ -35,6 +41,8 @@ pub(crate) struct Study {
     pub(crate) bad_days: BadDays,
     pub(crate) shard_keys: ShardKeys,
     pub(crate) shards: Shards,
+    /// `None` without the features of the queue.
+    pub(crate) rush: Option<Rush>,
     pub(crate) advice: Advice,
     /// Invariants that do not hold; empty unless a block has a bug.
     pub(crate) broken: Vec<String>,
@@ -56,6 +64,7 @@ impl Study {
         progress.step();
         let bad_days = BadDays::measure(progress, &mut broken);
         let shards = Shards::measure(progress, &mut broken);
+        let rush = Rush::measure(progress, &mut broken);
         let advice = Advice::on(
             &summary,
             &sizes,
@@ -73,6 +82,7 @@ impl Study {
             bad_days,
             shard_keys,
             shards,
+            rush,
             advice,
             broken,
         }
