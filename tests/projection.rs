@@ -377,6 +377,16 @@ fn two_projections_and_workers_do_not_see_each_other() {
 }
 
 #[test]
+fn a_projection_takes_nothing_from_the_queues_own_consumers() {
+    let queue = event_log().open_on(SimDisk::new(1)).unwrap();
+    publish(&queue, 1..=3);
+    let fold = |_: &mut u64, _: &Event| Ok::<(), Infallible>(());
+    let refused = Projection::builder("default", fold).open(&queue, MemoryStore::new());
+    assert!(matches!(refused, Err(ProjectionError::Reserved { .. })));
+    assert_eq!(queue.consumer().recv_batch(10).unwrap().len(), 3);
+}
+
+#[test]
 fn waiting_ends_with_an_event() {
     let queue = event_log().open_on(SimDisk::new(1)).unwrap();
     let mut values = collect().open(&queue, MemoryStore::new()).unwrap();

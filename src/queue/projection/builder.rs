@@ -55,10 +55,10 @@ impl<S: Default> ProjectionBuilder<S> {
     }
 
     /// Opens the projection: a group of its name is begun, unless there is one, and the
-    /// state is loaded. One of a name at a time.
+    /// state is loaded. One of a name at a time, and no consumers of that group.
     ///
     /// # Errors
-    /// [`ProjectionError::Group`] and [`ProjectionError::Load`].
+    /// [`ProjectionError::Reserved`], [`ProjectionError::Group`] and [`ProjectionError::Load`].
     pub fn open<D: Disk>(
         self,
         queue: &Queue<D>,

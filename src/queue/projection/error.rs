@@ -9,6 +9,12 @@ pub(super) type Cause = Box<dyn Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProjectionError {
+    /// The name is that of the queue's own consumers, whose messages it would take.
+    #[error("a projection needs a name of its own, found {name:?}, which is the workers' group")]
+    Reserved {
+        /// The name.
+        name: String,
+    },
     /// The group of its name could not be begun.
     #[error("the group of the projection could not be begun")]
     Group(#[source] PublishError),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::error::Cause;
 use super::store::ErasedStore;
 use super::{Poison, ProjectionBuilder, ProjectionError};
+use crate::queue::book::DEFAULT;
 use crate::queue::storage::{Disk, RealDisk};
 use crate::queue::waiting;
 use crate::queue::{Consumer, Event, Queue, Reader, Start};
@@ -118,6 +119,10 @@ impl<S: Default, D: Disk> Projection<S, D> {
         queue: &Queue<D>,
         store: Box<dyn ErasedStore<S>>,
     ) -> Result<Self, ProjectionError> {
+        if builder.name == DEFAULT {
+            let name = builder.name;
+            return Err(ProjectionError::Reserved { name });
+        }
         let group = queue.group(&builder.name, Start::Earliest);
         let mut projection = Self {
             group: group.map_err(ProjectionError::Group)?,
