@@ -95,6 +95,14 @@ pub(super) fn reached(row: &Row) -> Option<bool> {
     })
 }
 
+/// Whether the system calls alone do not reach the goal.
+fn is_beyond_floor(row: &Row) -> bool {
+    match (row.goal, row.floor, row.better) {
+        (Some(goal), Some(floor), Better::Higher) => goal > floor,
+        _ => false,
+    }
+}
+
 /// Prints a table for each metric, in the order in which they came, and then why who is
 /// missing where, and what each one's figures mean.
 pub(super) fn print(rows: &[Row]) {
@@ -112,7 +120,11 @@ pub(super) fn print(rows: &[Row]) {
         let head = ["", "goal", "reached", "floor", OURS].into_iter();
         let mut table = Table::new(head.chain(names.iter().copied()));
         for row in &rows {
-            let reached = reached(row).map(|is| if is { "yes" } else { "no" }.to_owned());
+            let reached = reached(row).map(|is| match is {
+                true => "yes".to_owned(),
+                false if is_beyond_floor(row) => "no*".to_owned(),
+                false => "no".to_owned(),
+            });
             let own = [
                 row.goal.map(figure),
                 reached,
@@ -129,6 +141,9 @@ pub(super) fn print(rows: &[Row]) {
             format!("{metric}: {unit}")
         };
         table.print(&title);
+    }
+    if rows.iter().any(is_beyond_floor) {
+        println!("\n  * the goal is beyond the floor of this machine");
     }
     reasons(rows);
 }
