@@ -50,6 +50,10 @@ pub(super) struct Index {
     pub(super) next: u64,
     /// In units of eight bytes.
     offsets: Vec<u32>,
+    /// From which of them on which time is that of the messages, in milliseconds after
+    /// the first.
+    times: Vec<(u32, u32)>,
+    first_time: u64,
     /// False where only the range is known so far.
     is_complete: bool,
 }
@@ -68,6 +72,8 @@ pub(crate) struct Stored {
     pub(crate) header: RecordHeader,
     /// Extensions and payload.
     pub(crate) bytes: Bytes,
+    /// When it was published, in milliseconds since 1970.
+    pub(crate) time: u64,
 }
 
 /// Why a message cannot be read.
@@ -87,8 +93,7 @@ impl Index {
         Self {
             first,
             next,
-            offsets: Vec::new(),
-            is_complete: false,
+            ..Self::default()
         }
     }
 
@@ -101,15 +106,21 @@ impl Index {
 
     /// Notes a message, in the order of their numbers. A jump that no segment could
     /// hold is damage, and nothing will be asked of it.
-    pub(super) fn note(&mut self, id: u64, offset: u64) {
+    pub(super) fn note(&mut self, id: u64, offset: u64, time: u64) {
         if self.is_empty() {
             (self.first, self.next) = (id, id);
+            self.first_time = time;
         }
         if id < self.next || id - self.next > JUMP {
             return;
         }
         // Numbers that are missing share the place of the next one.
         while (self.offsets.len() as u64) * STEP <= id - self.first {
+            let after = u32::try_from(time.saturating_sub(self.first_time));
+            let after = after.unwrap_or(u32::MAX);
+            if self.times.last().is_none_or(|(_, last)| *last != after) {
+                self.times.push((self.offsets.len() as u32, after));
+            }
             self.offsets.push((offset / 8) as u32);
         }
         self.next = id + 1;
@@ -119,15 +130,19 @@ impl Index {
         self.next == self.first
     }
 
-    fn start(&self, id: u64) -> u64 {
+    /// Where to look for a message from, and the time there.
+    fn start(&self, id: u64) -> (u64, u64) {
         let place = ((id - self.first) / STEP) as usize;
         let offset = self.offsets.get(place).copied().unwrap_or(0);
-        (u64::from(offset) * 8).max(PAGE)
+        let time = self.times.partition_point(|(at, _)| *at as usize <= place);
+        let after = time.checked_sub(1).map_or(0, |time| self.times[time].1);
+        let time = self.first_time + u64::from(after);
+        ((u64::from(offset) * 8).max(PAGE), time)
     }
 
     /// Bytes it takes.
     fn memory(&self) -> usize {
-        self.offsets.capacity() * size_of::<u32>()
+        self.offsets.capacity() * size_of::<u32>() + self.times.capacity() * size_of::<(u32, u32)>()
     }
 }
 
@@ -178,7 +193,8 @@ impl<F: DiskFile> Segments<F> {
             let offset = chunk.offset + at as u64;
             segment.tally.see(&header, payload);
             if header.kind == Kind::Publish {
-                segment.index.note(header.id, offset);
+                let time = segment.tally.time;
+                segment.index.note(header.id, offset, time);
             } else if header.kind == Kind::Move
                 && let Some(origin) = Origin::decode(payload)
             {
@@ -235,7 +251,7 @@ impl<F: DiskFile> Segments<F> {
             {
                 tally.see(&header, payload);
                 if header.kind == Kind::Publish {
-                    index.note(header.id, offset);
+                    index.note(header.id, offset, tally.time);
                 }
             }
         }
@@ -316,6 +332,7 @@ impl<F: DiskFile> Segments<F> {
             salt: segment.header.salt,
             start,
             end: segment.end,
+            time: 0,
         })
     }
 
@@ -334,12 +351,12 @@ impl<F: DiskFile> Segments<F> {
             let file = Arc::clone(&segment.file);
             return Ok(Place::Unread(*number, file, segment.header, segment.end));
         }
-        let mut start = segment.index.start(id);
-        if let Some(stored) = table.in_memory(*number, start, id) {
+        let (mut start, mut time) = segment.index.start(id);
+        if let Some(stored) = table.in_memory(*number, start, time, id) {
             return Ok(Place::Memory(stored));
         }
         if ahead.next == (*number, id) {
-            start = ahead.next_at;
+            (start, time) = ahead.next_at;
         }
         Ok(Place::File(InFile {
             file: Arc::clone(&segment.file),
@@ -347,6 +364,7 @@ impl<F: DiskFile> Segments<F> {
             salt: segment.header.salt,
             start,
             end: segment.end,
+            time,
         }))
     }
 
@@ -358,12 +376,20 @@ impl<F: DiskFile> Segments<F> {
         end: u64,
     ) -> Result<(), ReadError> {
         let mut index = Index::new();
+        let mut tally = Tally::default();
         let mut scan = Scan::new(file, header.salt, PAGE, end, end);
         while let Some(found) = scan.next().map_err(ReadError::Io)? {
-            if let Found::Record { offset, header, .. } = found
-                && header.kind == Kind::Publish
+            if let Found::Record {
+                offset,
+                header,
+                payload,
+                ..
+            } = found
             {
-                index.note(header.id, offset);
+                tally.see(&header, payload);
+                if header.kind == Kind::Publish {
+                    index.note(header.id, offset, tally.time);
+                }
             }
         }
         let mut table = self.table.lock();
@@ -373,9 +399,10 @@ impl<F: DiskFile> Segments<F> {
             let mut known = index;
             if known.is_empty() || known.first != first {
                 let mut shifted = Index::new();
-                shifted.note(first, PAGE);
+                shifted.note(first, PAGE, known.first_time);
                 for id in known.first..known.next {
-                    shifted.note(id, known.start(id));
+                    let (offset, time) = known.start(id);
+                    shifted.note(id, offset, time);
                 }
                 known = shifted;
             }
@@ -407,7 +434,8 @@ pub(crate) struct Extent {
 
 impl<F> Table<F> {
     /// Looks for a message from this offset on, in what is kept in memory.
-    fn in_memory(&self, number: u64, start: u64, id: u64) -> Option<Stored> {
+    fn in_memory(&self, number: u64, start: u64, time: u64, id: u64) -> Option<Stored> {
+        let mut tally = Tally::at(time);
         let behind = |chunk: &Chunk| (chunk.segment, chunk.offset) <= (number, start);
         let mut index = self.tail.partition_point(behind).checked_sub(1)?;
         let mut at = start;
@@ -418,16 +446,22 @@ impl<F> Table<F> {
             }
             let from = (at - chunk.offset) as usize;
             for (place, header) in records(chunk.bytes.get(from..)?) {
+                let start = from + place + RECORD_HEADER;
+                let range = start..start + header.len as usize;
+                tally.see(&header, chunk.bytes.get(range.clone())?);
                 if header.kind == Kind::Publish && header.id == id {
-                    let start = from + place + RECORD_HEADER;
-                    let range = start..start + header.len as usize;
                     // A small message does not keep the whole group in memory.
                     let bytes = if header.len <= SMALL {
                         Bytes::copy_from_slice(&chunk.bytes[range])
                     } else {
                         chunk.bytes.slice(range)
                     };
-                    return Some(Stored { header, bytes });
+                    let time = tally.time;
+                    return Some(Stored {
+                        header,
+                        bytes,
+                        time,
+                    });
                 }
             }
             at = chunk.offset + chunk.bytes.len() as u64;
@@ -450,6 +484,8 @@ pub(super) struct InFile<F> {
     pub(super) salt: u64,
     pub(super) start: u64,
     pub(super) end: u64,
+    /// That of messages at its start.
+    time: u64,
 }
 
 /// The part of a segment that its reader reads next, most likely.
@@ -458,9 +494,10 @@ pub(crate) struct ReadAhead {
     segment: u64,
     at: u64,
     window: Vec<u8>,
-    /// Segment and number of the message behind the one read last, and its offset.
+    /// Segment and number of the message behind the one read last, and the offset and
+    /// time there.
     next: (u64, u64),
-    next_at: u64,
+    next_at: (u64, u64),
 }
 
 const WINDOW: u64 = 128 << 10;
@@ -469,7 +506,7 @@ const FIRST_WINDOW: u64 = 8 << 10;
 impl ReadAhead {
     /// Goes from record to record; headers and the payload wanted are checked.
     fn walk<F: DiskFile>(&mut self, place: &InFile<F>, id: u64) -> Result<Stored, ReadError> {
-        let mut at = place.start;
+        let (mut at, mut tally) = (place.start, Tally::at(place.time));
         while at + RECORD_HEADER as u64 <= place.end {
             let bytes = self.bytes(place, at, RECORD_HEADER)?;
             let room = place.end - at;
@@ -486,9 +523,18 @@ impl ReadAhead {
                     return Err(ReadError::Lost);
                 }
                 let bytes = Bytes::copy_from_slice(payload);
+                let time = tally.time;
                 self.next = (place.number, id + 1);
-                self.next_at = next;
-                return Ok(Stored { header, bytes });
+                self.next_at = (next, time);
+                return Ok(Stored {
+                    header,
+                    bytes,
+                    time,
+                });
+            }
+            if header.kind == Kind::Sync {
+                let payload = at + RECORD_HEADER as u64;
+                tally.see(&header, self.bytes(place, payload, header.len as usize)?);
             }
             at = next;
         }
@@ -531,15 +577,20 @@ impl ReadAhead {
 /// Looks for a message behind damage.
 fn search<F: DiskFile>(place: &InFile<F>, id: u64) -> Result<Stored, ReadError> {
     let mut scan = Scan::new(&*place.file, place.salt, place.start, place.end, place.end);
+    let mut tally = Tally::at(place.time);
     while let Some(found) = scan.next().map_err(ReadError::Io)? {
         if let Found::Record {
             header, payload, ..
         } = found
-            && header.kind == Kind::Publish
-            && header.id == id
         {
-            let bytes = Bytes::copy_from_slice(payload);
-            return Ok(Stored { header, bytes });
+            tally.see(&header, payload);
+            if header.kind == Kind::Publish && header.id == id {
+                return Ok(Stored {
+                    header,
+                    bytes: Bytes::copy_from_slice(payload),
+                    time: tally.time,
+                });
+            }
         }
     }
     Err(ReadError::Lost)
