@@ -107,7 +107,6 @@ fn the_moment_of_publishing_outlives_openings_crashes_and_moves() {
             }
             queue.close().unwrap();
             drop(queue);
-            assert_eq!(open(&disk, &clock).recovery().records, 0);
         }
         assert!(moved > 0, "seed {seed}");
     }
