@@ -269,9 +269,9 @@ impl Fixture {
         missing.len()
     }
 
-    fn check_file(&self, what: &str, hit: Hit<'_>, change: impl FnOnce(&mut Vec<u8>)) -> usize {
+    fn check_file(&self, what: &str, hit: &Hit<'_>, change: impl FnOnce(&mut Vec<u8>)) -> usize {
         let what = format!("{what} {:?} of {}", hit.1, hit.0);
-        self.check(&what, &[hit.clone()], |disk| {
+        self.check(&what, std::slice::from_ref(hit), |disk| {
             let mut bytes = disk.contents(hit.0).unwrap();
             change(&mut bytes);
             disk.set_contents(hit.0, &bytes);
@@ -353,7 +353,7 @@ fn a_flipped_bit_costs_what_it_hit_wherever_it_is() {
         }
         let most = AtomicUsize::new(0);
         each(&places, |(name, at)| {
-            let cost = fixture.check_file("bit flipped at", (name, *at..at + 1), |bytes| {
+            let cost = fixture.check_file("bit flipped at", &(name, *at..at + 1), |bytes| {
                 bytes[*at] ^= 1 << (at % 8);
             });
             // A batch of three, in the last group.
@@ -379,7 +379,7 @@ fn zeros_cost_what_they_are_in_the_place_of() {
             }
         }
         each(&places, |(name, zeros)| {
-            fixture.check_file("zeros at", (name, zeros.clone()), |bytes| {
+            fixture.check_file("zeros at", &(name, zeros.clone()), |bytes| {
                 bytes[zeros.clone()].fill(0);
             });
         });
@@ -404,8 +404,8 @@ fn a_file_that_ends_early_costs_what_lay_behind() {
             places.extend(ends.into_iter().map(|end| (name.clone(), end, len)));
         }
         each(&places, |(name, end, len)| {
-            fixture.check_file("nothing at", (name, *end..*len), |bytes| {
-                bytes.truncate(*end)
+            fixture.check_file("nothing at", &(name, *end..*len), |bytes| {
+                bytes.truncate(*end);
             });
         });
     }
@@ -430,12 +430,12 @@ fn lengths_of_all_sizes_are_not_taken_at_their_word() {
         let at = record.bytes.start;
         let change =
             |bytes: &mut Vec<u8>| bytes[at + 4..at + 8].copy_from_slice(&len.to_le_bytes());
-        whole.check_file("length at", (name, record.bytes.clone()), change);
+        whole.check_file("length at", &(name, record.bytes.clone()), change);
         // With a sum that says it is right, it costs at most what it claims.
         let end = (at + 24)
             .saturating_add(*len as usize)
             .max(record.bytes.end);
-        whole.check_file("sealed length at", (name, at..end), |bytes| {
+        whole.check_file("sealed length at", &(name, at..end), |bytes| {
             change(bytes);
             queue_files::seal_record(bytes, at);
         });

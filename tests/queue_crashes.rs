@@ -73,9 +73,7 @@ fn nothing_confirmed_is_lost_and_nothing_done_comes_back() {
 /// Days that went wrong once.
 #[test]
 fn the_days_that_went_wrong_go_well() {
-    for seed in [22_803] {
-        Day::new(seed).live(&mut Seen::default());
-    }
+    Day::new(22_803).live(&mut Seen::default());
 }
 
 /// A group that nobody had synced lost its messages and kept an ack behind them. The
@@ -192,7 +190,7 @@ impl Day {
             next: 1,
             promises: BTreeMap::new(),
             syncs_fail: false,
-            is_long: seed % 5 == 0,
+            is_long: seed.is_multiple_of(5),
             rng,
         }
     }

@@ -77,6 +77,8 @@ pub(super) struct Settings {
 pub(super) struct Handed {
     pub(super) taken: Taken,
     pub(super) payload: Bytes,
+    /// When it was published.
+    pub(super) time: u64,
 }
 
 /// What to do about a message that was not acknowledged.
@@ -370,7 +372,12 @@ impl<D: Disk> Core<D> {
                         self.put_back(number, taken, ext.not_before.unwrap_or(0));
                     } else {
                         let payload = stored.bytes.slice(cut..);
-                        handed.push(Handed { taken, payload });
+                        let time = stored.time;
+                        handed.push(Handed {
+                            taken,
+                            payload,
+                            time,
+                        });
                     }
                 }
                 Err(ReadError::Lost) => match self.missing(taken.id) {

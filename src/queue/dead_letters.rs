@@ -1,12 +1,13 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
 use super::core::{Core, unsettled};
 use super::error::{RecvError, SettleError};
 use super::log::format::Kind;
-use super::log::{Mark, ReadAhead, ReadError};
+use super::log::{Mark, ReadAhead, ReadError, Stored, moment};
 use super::records::{joined, ranges};
 use super::storage::{Disk, RealDisk};
 
@@ -70,18 +71,32 @@ impl<D: Disk> DeadLetters<D> {
     /// # Errors
     /// [`RecvError::Io`].
     pub fn read(&self, id: u64) -> Result<Option<Bytes>, RecvError> {
+        Ok(self.stored(id)?.map(|stored| {
+            let cut = usize::from(stored.header.ext).min(stored.bytes.len());
+            stored.bytes.slice(cut..)
+        }))
+    }
+
+    fn stored(&self, id: u64) -> Result<Option<Stored>, RecvError> {
         let is_dead = |group: &mut super::group::Group| group.dead().contains_key(&id);
         if !self.core.book.lock().group(self.group).is_some_and(is_dead) {
             return Ok(None);
         }
         match self.core.log.read(id, &mut ReadAhead::default()) {
-            Ok(stored) => {
-                let cut = usize::from(stored.header.ext).min(stored.bytes.len());
-                Ok(Some(stored.bytes.slice(cut..)))
-            }
+            Ok(stored) => Ok(Some(stored)),
             Err(ReadError::Lost) => Ok(None),
             Err(ReadError::Io(error)) => Err(RecvError::Io(Arc::new(error))),
         }
+    }
+
+    /// When one of them was published, as exactly as
+    /// [`Delivery::enqueued_at`](super::Delivery::enqueued_at) says; `None` if it is none
+    /// of them, or damaged. Reads the message.
+    ///
+    /// # Errors
+    /// [`RecvError::Io`].
+    pub fn enqueued_at(&self, id: u64) -> Result<Option<SystemTime>, RecvError> {
+        Ok(self.stored(id)?.map(|stored| moment(stored.time)))
     }
 
     /// Has these be delivered again, as if they were new; how many were dead. Lasts

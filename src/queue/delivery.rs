@@ -1,13 +1,14 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
 use super::core::{Core, Handed, Verdict};
 use super::error::SettleError;
 use super::group::Taken;
+use super::log::moment;
 use super::storage::{Disk, RealDisk};
 
 /// A message that is lent: answer it before its lease ends, or somebody else gets it.
@@ -38,6 +39,7 @@ pub struct Delivery<D: Disk = RealDisk> {
     group: u32,
     taken: Taken,
     payload: Bytes,
+    time: u64,
     /// Whether it was answered.
     answered: bool,
 }
@@ -49,6 +51,7 @@ impl<D: Disk> Delivery<D> {
             group,
             taken: handed.taken,
             payload: handed.payload,
+            time: handed.time,
             answered: false,
         }
     }
@@ -61,6 +64,16 @@ impl<D: Disk> Delivery<D> {
     /// How often it was handed out, this time included.
     pub fn attempt(&self) -> u32 {
         self.taken.attempts
+    }
+
+    /// When it was published: to the millisecond when it was written to the log, which
+    /// is before the publish returned, except with
+    /// [`Durability::Memory`](super::Durability::Memory). By the system's time when the
+    /// queue was opened and its [clock](super::QueueBuilder::clock) since then, and never
+    /// before the message that came before; with a clock that is turned by hand, so long
+    /// after 1970 as that shows.
+    pub fn enqueued_at(&self) -> SystemTime {
+        moment(self.time)
     }
 
     /// The bytes, to be kept longer than the delivery.

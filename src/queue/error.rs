@@ -79,6 +79,9 @@ pub enum PublishError {
         /// How many it may have.
         most: usize,
     },
+    /// The log could not be read, to find where a group begins. Nothing was changed.
+    #[error("the log could not be read")]
+    Io(#[source] Arc<io::Error>),
     /// The queue was closed. Nothing was taken.
     #[error("the queue is closed")]
     Closed,

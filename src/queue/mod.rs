@@ -101,21 +101,28 @@
 //! # What it costs
 //!
 //! A record takes 24 bytes and what fills up to eight. In memory a message that waits its
-//! turn takes a quarter of a byte, for finding it, or nothing if it was there before the
+//! turn takes a quarter of a byte, for finding it, and up to half a byte for its time,
+//! where few come in a millisecond; or nothing if it was there before the
 //! queue was opened; an eighth more once messages around it are done out of order, or it
 //! has a priority of its own. One that is delayed takes 16 bytes, one that has failed 12,
-//! one that is lent or dead about 100; a dedup id 80 and twice its length. Payloads
-//! are kept for consumers that keep up, [4 MiB](QueueBuilder::tail) of them. So ten million
-//! pending messages take less than 10 MB. An opening reads what came behind the newest
-//! checkpoint, however much there is before it.
-//! On the disk there are, beside the segments with messages that are not done, what came
-//! since the older of two checkpoints, and up to five files kept for reuse.
+//! one that was moved 24, one that is lent or dead about 100; a dedup id 80 and twice its
+//! length. Payloads are kept for consumers that keep up, [4 MiB](QueueBuilder::tail) of
+//! them. So ten million pending messages take less than 10 MB. An opening reads what came
+//! behind the newest checkpoint, however much there is before it.
+//!
+//! On the disk a queue takes no more than twice the bytes of messages that are not done
+//! and six segments, whatever was delayed, retried or done out of order; what came since
+//! the older of two checkpoints while it is busy; a segment of the smallest size, for the
+//! next opening of a queue whose disk is full; and a line in each checkpoint for every
+//! message that is noted. That takes [upkeep](Queue::checkpoint): messages that are left in
+//! segments are moved, at an eighth of the bytes that are written, and more only where the
+//! bound asks for it, up to as much as is written.
 //!
 //! # What it is not
 //!
 //! Not spread over machines, and not for several processes at once. Not exactly-once:
-//! consumers must bear a message twice. One old message keeps its whole segment on the
-//! disk. Priorities of messages from before a group was made do not count in it. The bytes
+//! consumers must bear a message twice. Not archived, unless [`Retention`] says so.
+//! Priorities of messages from before a group was made do not count in it. The bytes
 //! are drawn in `docs/queue-format.md`.
 //!
 //! # References

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use super::book::Book;
 use super::builder::QueueBuilder;
@@ -11,7 +12,7 @@ use super::dead_letters::DeadLetters;
 use super::durability::Durability;
 use super::error::{OpenError, PublishError};
 use super::log::format::Kind;
-use super::log::{AppendError, Mark, Record, Recovery, Ticket};
+use super::log::{AppendError, Mark, Record, Recovery, Ticket, millis};
 use super::message::{Message, Published};
 use super::reader::Reader;
 use super::records;
@@ -57,6 +58,10 @@ pub enum Start {
     Latest,
     /// With the message of this number, or the next one that is there.
     At(u64),
+    /// With the first message [published](super::Delivery::enqueued_at) at this moment or
+    /// later, of those that are there. A moment that is to come counts as now. Reads a
+    /// segment, at most.
+    Time(SystemTime),
 }
 
 impl Queue {
@@ -263,6 +268,10 @@ impl<D: Disk> Queue<D> {
     }
 
     fn begin_group(&self, name: &str, start: Start) -> Result<u32, PublishError> {
+        let start = match start {
+            Start::Time(moment) => Start::At(self.first_since(moment)?),
+            start => start,
+        };
         self.change_groups(|book, stage| {
             let number = book.number_of(name).unwrap_or(book.groups.len() as u32);
             let (extents, moved) = (self.core.log.extents(), self.core.log.moved());
@@ -273,7 +282,7 @@ impl<D: Disk> Queue<D> {
             let earliest = earliest.unwrap_or(next);
             let start = match start {
                 Start::Earliest => earliest,
-                Start::Latest => next,
+                Start::Latest | Start::Time(_) => next,
                 Start::At(id) => id.clamp(earliest, next),
             };
             if stage(&records::group(number, start, name))? {
@@ -286,6 +295,16 @@ impl<D: Disk> Queue<D> {
             }
             Ok(number)
         })
+    }
+
+    fn first_since(&self, moment: SystemTime) -> Result<u64, PublishError> {
+        let since = moment.duration_since(SystemTime::UNIX_EPOCH);
+        // A part of a millisecond is over when the next begins.
+        let time = since.map_or(0, |since| {
+            millis(since) + u64::from(since.subsec_nanos() % 1_000_000 > 0)
+        });
+        let first = self.core.log.first_since(time);
+        first.map_err(|error| PublishError::Io(Arc::new(error)))
     }
 
     /// Removes a group and all it knows, so that it keeps no messages.
@@ -370,8 +389,10 @@ impl<D: Disk> Queue<D> {
         Ok(self.core.log.wait(self.core.log.last(), Mark::Durable)?)
     }
 
-    /// Writes a checkpoint and gives up segments that nobody needs, as happens by
-    /// itself after every so many bytes.
+    /// Moves what is left in sparse segments, writes a checkpoint and gives up segments
+    /// that nobody needs, as happens by itself after every
+    /// [so many bytes](QueueBuilder::checkpoint_every). What is moved now is given up the
+    /// next time but one.
     ///
     /// # Errors
     /// [`PublishError::NotDurable`] if the checkpoint could not be written: nothing is

@@ -4,7 +4,7 @@
 
 use std::io;
 
-use super::format::{Kind, RECORD_HEADER, RecordHeader};
+use super::format::{Kind, PAGE, RECORD_HEADER, RecordHeader, SyncPoint, is_payload_of};
 use crate::queue::storage::DiskFile;
 
 /// A record: where it begins, and its number.
@@ -88,6 +88,36 @@ fn next_mark<F: DiskFile>(
         size = (2 * size).min(WIDEST);
     }
     Ok(None)
+}
+
+/// A time that is not known.
+pub(super) const UNKNOWN: u64 = 0;
+
+/// The time of messages at this place: what the last sync point before it says.
+pub(super) fn time_before<F: DiskFile>(file: &F, salt: u64, mut end: u64) -> io::Result<u64> {
+    let (mut window, mut size) = (Vec::new(), WINDOW);
+    while end > PAGE {
+        let start = (end.saturating_sub(size) & !7).max(PAGE);
+        // The last one that begins in here may go on behind it.
+        window.resize((end - start + SyncPoint::SIZE) as usize, 0);
+        let read = file.read_full_at(&mut window, start)?;
+        for at in (0..(end - start) as usize).step_by(8).rev() {
+            let Some(bytes) = window[..read].get(at..at + SyncPoint::SIZE as usize) else {
+                continue;
+            };
+            let offset = start + at as u64;
+            let header = RecordHeader::verify(bytes, salt, offset, SyncPoint::SIZE);
+            let payload = &bytes[RECORD_HEADER..];
+            if header.is_some_and(|h| h.kind == Kind::Sync && is_payload_of(&h, payload))
+                && let Some(point) = SyncPoint::decode(payload)
+            {
+                return Ok(point.time);
+            }
+        }
+        end = start;
+        size = (2 * size).min(WIDEST);
+    }
+    Ok(UNKNOWN)
 }
 
 /// Whether records of this kind have numbers that only grow: a message's own, or that

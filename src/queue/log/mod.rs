@@ -28,7 +28,7 @@ pub(crate) use commit::{Failed, Mark, Ticket};
 pub(crate) use moved::Lying;
 pub use report::{Damage, DamageKind, Recovery};
 pub(crate) use segments::{Extent, ReadAhead, ReadError, Stored};
-pub(crate) use wall::{Wall, millis};
+pub(crate) use wall::{Wall, millis, moment};
 
 use std::io;
 use std::ops::Range;

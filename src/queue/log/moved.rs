@@ -81,6 +81,14 @@ impl Tally {
         }
     }
 
+    /// Of what comes from some place on.
+    pub(super) fn at(time: u64) -> Self {
+        Self {
+            time,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn see(&mut self, header: &RecordHeader, payload: &[u8]) {
         match header.kind {
             Kind::Publish | Kind::Move => {
@@ -128,12 +136,15 @@ impl ReadAhead {
             .ok_or(ReadError::Lost)?;
         let payload = place.start + RECORD_HEADER as u64;
         let payload = self.bytes(place, payload, header.len as usize)?;
-        let is_it = Origin::decode(payload).is_some_and(|origin| origin.id == id);
-        if !is_it || !is_payload_of(&header, payload) {
-            return Err(ReadError::Lost);
-        }
+        let origin = Origin::decode(payload).filter(|origin| origin.id == id);
+        let origin = origin.filter(|_| is_payload_of(&header, payload));
+        let time = origin.ok_or(ReadError::Lost)?.time;
         let bytes = Bytes::copy_from_slice(payload);
-        Ok(Stored { header, bytes })
+        Ok(Stored {
+            header,
+            bytes,
+            time,
+        })
     }
 }
 
@@ -203,6 +214,54 @@ impl<D: Disk> Log<D> {
             }
         }
         Ok(())
+    }
+
+    /// The first message that was published at this time or later, of those that are
+    /// there; the next one to be written if there is none.
+    pub(crate) fn first_since(&self, time: u64) -> io::Result<u64> {
+        let extents = self.segments.list();
+        let next = extents.iter().map(|extent| extent.next).max();
+        let mut first = next.unwrap_or(1).max(self.reached(super::Mark::Written));
+        for extent in extents
+            .iter()
+            .filter(|e| e.time >= time && e.first < e.next)
+        {
+            if let Some(found) = self.first_in(extent, time)? {
+                first = found;
+                break;
+            }
+        }
+        // Of those that were moved, where they lay may be gone.
+        let moved = self.moved();
+        let before = moved.partition_point(|(id, _)| *id < first);
+        for (id, _) in moved[..before].iter().rev() {
+            match self.read(*id, &mut ReadAhead::default()) {
+                Ok(stored) if stored.time >= time => first = *id,
+                Err(ReadError::Io(error)) => return Err(error),
+                _ => break,
+            }
+        }
+        Ok(first)
+    }
+
+    fn first_in(&self, extent: &Extent, time: u64) -> io::Result<Option<u64>> {
+        let Some(file) = self.segments.in_file(extent.base + PAGE) else {
+            return Ok(None);
+        };
+        let mut tally = Tally::default();
+        let mut scan = Scan::new(&*file.file, file.salt, PAGE, file.end, file.end);
+        while let Some(found) = scan.next()? {
+            if let Found::Record {
+                header, payload, ..
+            } = found
+            {
+                tally.see(&header, payload);
+                if header.kind == Kind::Publish && tally.time >= time {
+                    return Ok(Some(header.id));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// All before this place is in both checkpoints; zero if there is only one.

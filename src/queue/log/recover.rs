@@ -26,7 +26,7 @@ use super::report::{Damage, DamageKind, Recovery};
 use super::scan::{Found, Scan};
 use super::segments::{Index, Segment, Segments, read_header};
 use super::wall::Wall;
-use super::writer::{Current, Limits, Seed, Spare, Writer, segment_name};
+use super::writer::{Current, Limits, Seed, Spare, Writer, segment_name, sync_record};
 use super::{Replay, Replayed};
 use crate::queue::error::OpenError;
 use crate::queue::storage::{Disk, DiskFile};
@@ -326,7 +326,7 @@ impl<D: Disk> Opening<'_, D> {
                     }
                     // What nobody is told of is not found either.
                     if record.kind == Kind::Publish && record.id < course.next_id {
-                        index.note(record.id, offset);
+                        index.note(record.id, offset, tally.time);
                     }
                 }
                 Found::Hole { from: start, to } if header.base + to > from => {
@@ -402,9 +402,7 @@ impl<D: Disk> Opening<'_, D> {
                         dropped += bytes.len();
                         continue;
                     }
-                    if header.kind != Kind::Sync {
-                        carried.extend_from_slice(bytes);
-                    }
+                    carried.extend_from_slice(bytes);
                     if header.flags & END != 0 {
                         batch = None;
                     }
@@ -513,11 +511,17 @@ impl<D: Disk> Opening<'_, D> {
             first_id: course.next_id,
             carried,
         };
+        // What is carried over is as old as it was.
         self.wall.raise(course.time);
+        let time = match course.time {
+            0 => self.wall.now(),
+            time => time,
+        };
         let needed = (seed.carried.len() as u64 + 3 * PAGE).next_multiple_of(PAGE);
         // The smallest, whatever there was: a larger one takes long to be filled.
         let size = self.limits.smallest.max(needed);
-        let (header, chunk, file) = self.install(&mut seed, uuid, &mut number, [size, needed])?;
+        let (header, chunk, file) =
+            self.install(&mut seed, uuid, &mut number, [size, needed], time)?;
 
         let at = chunk.offset + chunk.bytes.len() as u64;
         let mut place = 0;
@@ -542,7 +546,7 @@ impl<D: Disk> Opening<'_, D> {
             tally: Tally::default(),
         });
         self.segments.wrote(chunk);
-        let now = self.wall.now();
+        self.wall.raise(course.time);
         let writer = Writer {
             disk: self.disk,
             limits: self.limits,
@@ -556,7 +560,8 @@ impl<D: Disk> Opening<'_, D> {
                 at,
                 durable: at,
                 told: previous_end,
-                time: now,
+                time: course.time,
+                durable_time: course.time,
             },
             next_id: course.next_id,
             next_number: number,
@@ -580,11 +585,11 @@ impl<D: Disk> Opening<'_, D> {
         uuid: u128,
         number: &mut u64,
         sizes: [u64; 2],
+        time: u64,
     ) -> Result<(SegmentHeader, super::segments::Chunk, D::File), OpenError> {
         let mut result = Err(io::ErrorKind::StorageFull.into());
         for size in sizes {
             let name = format!("{number:012}-{:08x}.spare", self.rng.next_u64() as u32);
-            let time = self.wall.now();
             let mut spare = Spare {
                 file: self.disk.create(&name)?,
                 name,
@@ -665,18 +670,32 @@ fn moved(record: &RecordHeader, payload: &[u8]) -> Option<Origin> {
     origin.filter(|origin| origin.id < record.id)
 }
 
-/// Says before each jump of the numbers that what is missing was never confirmed.
+/// Says before each jump of the numbers that what is missing was never confirmed. Of
+/// sync points only the times are kept, and only before messages.
 fn with_skips(records: &[u8], mut next_id: u64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(records.len());
-    let mut at = 0;
+    let (mut at, mut time) = (0, None);
     while let Some(record) = RecordHeader::decode(&records[at..]) {
+        let end = at + record.size() as usize;
+        if record.kind == Kind::Sync {
+            let payload = at + super::format::RECORD_HEADER;
+            let payload = &records[payload..payload + record.len as usize];
+            time = SyncPoint::decode(payload).map(|point| point.time).or(time);
+            at = end;
+            continue;
+        }
         if record.id > next_id {
             let mut skip = RecordHeader::new(Kind::Skip, BEGIN | END, 0, &[]);
             skip.id = record.id;
             bytes.extend_from_slice(&skip.encode());
         }
         next_id = next_id.max(record.id + u64::from(record.kind == Kind::Publish));
-        let end = at + record.size() as usize;
+        if record.kind == Kind::Publish
+            && let Some(time) = time.take()
+        {
+            let point = SyncPoint { durable: 0, time };
+            bytes.extend_from_slice(&sync_record(point, record.id));
+        }
         bytes.extend_from_slice(&records[at..end]);
         at = end;
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::format::{
     BadHeader, Kind, Origin, PAGE, RECORD_HEADER, RecordHeader, SegmentHeader, is_payload_of,
 };
-use super::locate::{Mark, locate};
+use super::locate::{Mark, UNKNOWN, locate, time_before};
 use super::moved::{Moved, Tally};
 use super::scan::{Found, Scan};
 use crate::queue::storage::DiskFile;
@@ -55,6 +55,10 @@ pub(super) struct Index {
     noted: Mark,
     /// Of those behind it, in units of eight bytes.
     offsets: Vec<u32>,
+    /// From which of them on which time is that of the messages, in milliseconds after
+    /// the first.
+    times: Vec<(u32, u32)>,
+    first_time: u64,
 }
 
 /// Bytes that were written, as they lie in a segment.
@@ -71,6 +75,8 @@ pub(crate) struct Stored {
     pub(crate) header: RecordHeader,
     /// Extensions and payload.
     pub(crate) bytes: Bytes,
+    /// When it was published, in milliseconds since 1970.
+    pub(crate) time: u64,
 }
 
 /// Why a message cannot be read.
@@ -92,7 +98,7 @@ impl Index {
             first,
             next,
             noted: Mark { id: next, at: end },
-            offsets: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -101,9 +107,12 @@ impl Index {
     }
 
     /// Notes a message, in the order of their numbers.
-    pub(super) fn note(&mut self, id: u64, at: u64) {
+    pub(super) fn note(&mut self, id: u64, at: u64, time: u64) {
         if self.is_empty() {
             (self.first, self.next, self.noted) = (id, id, Mark { id, at });
+        }
+        if self.offsets.is_empty() {
+            self.first_time = time;
         }
         if id < self.next {
             return;
@@ -113,6 +122,11 @@ impl Index {
         let is_whole = self.offsets.len() as u64 >= (self.next - self.noted.id) / STEP;
         if id - self.next <= JUMP && is_whole {
             while (self.offsets.len() as u64) * STEP <= id - self.noted.id {
+                let after = u32::try_from(time.saturating_sub(self.first_time));
+                let after = after.unwrap_or(u32::MAX);
+                if self.times.last().is_none_or(|(_, last)| *last != after) {
+                    self.times.push((self.offsets.len() as u32, after));
+                }
                 self.offsets.push((at / 8) as u32);
             }
         }
@@ -123,16 +137,20 @@ impl Index {
         self.next == self.first
     }
 
-    /// A place at or before the message, if it is noted.
-    fn start(&self, id: u64) -> Option<u64> {
+    /// A place at or before the message and the time there, if that is noted.
+    fn start(&self, id: u64) -> Option<(u64, u64)> {
         let place = (id.checked_sub(self.noted.id)? / STEP) as usize;
         let offset = self.offsets.get(place).or(self.offsets.last());
-        Some((u64::from(offset.copied().unwrap_or(0)) * 8).max(PAGE))
+        let time = self.times.partition_point(|(at, _)| *at as usize <= place);
+        let after = time.checked_sub(1).map_or(0, |time| self.times[time].1);
+        let time = self.first_time + u64::from(after);
+        let offset = u64::from(offset.copied().unwrap_or(0)) * 8;
+        Some((offset.max(PAGE), time))
     }
 
     /// Bytes it takes.
     fn memory(&self) -> usize {
-        self.offsets.capacity() * size_of::<u32>()
+        self.offsets.capacity() * size_of::<u32>() + self.times.capacity() * size_of::<(u32, u32)>()
     }
 }
 
@@ -183,7 +201,8 @@ impl<F: DiskFile> Segments<F> {
             let offset = chunk.offset + at as u64;
             segment.tally.see(&header, payload);
             if header.kind == Kind::Publish {
-                segment.index.note(header.id, offset);
+                let time = segment.tally.time;
+                segment.index.note(header.id, offset, time);
             } else if header.kind == Kind::Move
                 && let Some(origin) = Origin::decode(payload)
             {
@@ -240,7 +259,7 @@ impl<F: DiskFile> Segments<F> {
             {
                 tally.see(&header, payload);
                 if header.kind == Kind::Publish {
-                    index.note(header.id, offset);
+                    index.note(header.id, offset, tally.time);
                 }
             }
         }
@@ -296,22 +315,31 @@ impl<F: DiskFile> Segments<F> {
             Place::Memory(stored) => return Ok(stored),
             Place::File(place) => place,
         };
-        let low = place.start;
+        let (low, low_time) = (place.start, place.time);
         if let Some(high) = place.high {
-            let low = Mark {
+            let mark = Mark {
                 at: low,
                 id: place.low,
             };
-            let found = locate(&*place.file, place.salt, low, high, id);
+            let found = locate(&*place.file, place.salt, mark, high, id);
             place.start = found.map_err(ReadError::Io)?;
-        }
-        match ahead.walk(&place, id) {
-            Err(ReadError::Lost) => {
-                place.start = low;
-                search(&place, id)
+            if place.start != low {
+                place.time = UNKNOWN;
             }
-            read => read,
         }
+        let mut stored = match ahead.walk(&place, id) {
+            Err(ReadError::Lost) => {
+                (place.start, place.time) = (low, low_time);
+                search(&place, id)?
+            }
+            read => read?,
+        };
+        if stored.time == UNKNOWN {
+            let time = time_before(&*place.file, place.salt, place.start);
+            stored.time = time.map_err(ReadError::Io)?;
+            ahead.next_at.1 = stored.time;
+        }
+        Ok(stored)
     }
 
     /// The file that has this place of the log.
@@ -326,6 +354,7 @@ impl<F: DiskFile> Segments<F> {
             salt: segment.header.salt,
             start,
             end: segment.end,
+            time: 0,
             low: 0,
             high: None,
         })
@@ -344,23 +373,26 @@ impl<F: DiskFile> Segments<F> {
             return Err(ReadError::Lost);
         }
         let noted = index.start(id);
-        if let Some(start) = noted
-            && let Some(stored) = table.in_memory(*number, start, id)
+        if let Some((start, time)) = noted
+            && let Some(stored) = table.in_memory(*number, start, time, id)
         {
             return Ok(Place::Memory(stored));
         }
+        let (start, time) = noted.unwrap_or((PAGE, UNKNOWN));
         let mut place = InFile {
             file: Arc::clone(&segment.file),
             number: *number,
             salt: segment.header.salt,
-            start: noted.unwrap_or(PAGE),
+            start,
             end: segment.end,
+            time,
             low: index.first,
             high: noted.is_none().then_some(index.noted),
         };
         let (segment, next) = ahead.next;
         if segment == *number && (next == id || noted.is_none() && next < id) {
-            (place.start, place.low) = (ahead.next_at, next);
+            (place.start, place.time) = ahead.next_at;
+            place.low = next;
         }
         Ok(Place::File(place))
     }
@@ -379,7 +411,7 @@ impl<F: DiskFile> Segments<F> {
                 return Ok(id..next);
             };
             // A guess could be wrong, and what is given up does not come again.
-            let start = segment.index.start(id).unwrap_or(PAGE);
+            let start = segment.index.start(id).map_or(PAGE, |(start, _)| start);
             let file = Arc::clone(&segment.file);
             let end = segment.index.next.min(next);
             (file, segment.header.salt, start, segment.end, end)
@@ -418,7 +450,8 @@ pub(crate) struct Extent {
 
 impl<F> Table<F> {
     /// Looks for a message from this offset on, in what is kept in memory.
-    fn in_memory(&self, number: u64, start: u64, id: u64) -> Option<Stored> {
+    fn in_memory(&self, number: u64, start: u64, time: u64, id: u64) -> Option<Stored> {
+        let mut tally = Tally::at(time);
         let behind = |chunk: &Chunk| (chunk.segment, chunk.offset) <= (number, start);
         let mut index = self.tail.partition_point(behind).checked_sub(1)?;
         let mut at = start;
@@ -429,16 +462,22 @@ impl<F> Table<F> {
             }
             let from = (at - chunk.offset) as usize;
             for (place, header) in records(chunk.bytes.get(from..)?) {
+                let start = from + place + RECORD_HEADER;
+                let range = start..start + header.len as usize;
+                tally.see(&header, chunk.bytes.get(range.clone())?);
                 if header.kind == Kind::Publish && header.id == id {
-                    let start = from + place + RECORD_HEADER;
-                    let range = start..start + header.len as usize;
                     // A small message does not keep the whole group in memory.
                     let bytes = if header.len <= SMALL {
                         Bytes::copy_from_slice(&chunk.bytes[range])
                     } else {
                         chunk.bytes.slice(range)
                     };
-                    return Some(Stored { header, bytes });
+                    let time = tally.time;
+                    return Some(Stored {
+                        header,
+                        bytes,
+                        time,
+                    });
                 }
             }
             at = chunk.offset + chunk.bytes.len() as u64;
@@ -461,6 +500,8 @@ pub(super) struct InFile<F> {
     /// At or before the message.
     pub(super) start: u64,
     pub(super) end: u64,
+    /// That of messages at its start, or [`UNKNOWN`].
+    time: u64,
     /// The number at the start; if that is far away, a place behind the message.
     low: u64,
     high: Option<Mark>,
@@ -472,9 +513,10 @@ pub(crate) struct ReadAhead {
     segment: u64,
     at: u64,
     window: Vec<u8>,
-    /// Segment and number of the message behind the one read last, and its offset.
+    /// Segment and number of the message behind the one read last, and the offset and
+    /// time there.
     next: (u64, u64),
-    next_at: u64,
+    next_at: (u64, u64),
 }
 
 const WINDOW: u64 = 128 << 10;
@@ -483,7 +525,7 @@ const FIRST_WINDOW: u64 = 8 << 10;
 impl ReadAhead {
     /// Goes from record to record; headers and the payload wanted are checked.
     fn walk<F: DiskFile>(&mut self, place: &InFile<F>, id: u64) -> Result<Stored, ReadError> {
-        let mut at = place.start;
+        let (mut at, mut tally) = (place.start, Tally::at(place.time));
         while at + RECORD_HEADER as u64 <= place.end {
             let bytes = self.bytes(place, at, RECORD_HEADER)?;
             let room = place.end - at;
@@ -500,9 +542,18 @@ impl ReadAhead {
                     return Err(ReadError::Lost);
                 }
                 let bytes = Bytes::copy_from_slice(payload);
+                let time = tally.time;
                 self.next = (place.number, id + 1);
-                self.next_at = next;
-                return Ok(Stored { header, bytes });
+                self.next_at = (next, time);
+                return Ok(Stored {
+                    header,
+                    bytes,
+                    time,
+                });
+            }
+            if header.kind == Kind::Sync {
+                let payload = at + RECORD_HEADER as u64;
+                tally.see(&header, self.bytes(place, payload, header.len as usize)?);
             }
             at = next;
         }
@@ -545,18 +596,23 @@ impl ReadAhead {
 /// Looks for a message behind damage.
 fn search<F: DiskFile>(place: &InFile<F>, id: u64) -> Result<Stored, ReadError> {
     let mut scan = Scan::new(&*place.file, place.salt, place.start, place.end, place.end);
+    let mut tally = Tally::at(place.time);
     while let Some(found) = scan.next().map_err(ReadError::Io)? {
         if let Found::Record {
             header, payload, ..
         } = found
-            && header.kind == Kind::Publish
-            && header.id >= id
         {
-            if header.id > id {
-                break;
+            tally.see(&header, payload);
+            if header.kind == Kind::Publish && header.id >= id {
+                if header.id > id {
+                    break;
+                }
+                return Ok(Stored {
+                    header,
+                    bytes: Bytes::copy_from_slice(payload),
+                    time: tally.time,
+                });
             }
-            let bytes = Bytes::copy_from_slice(payload);
-            return Ok(Stored { header, bytes });
         }
     }
     Err(ReadError::Lost)

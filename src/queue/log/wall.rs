@@ -49,3 +49,9 @@ impl Wall {
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX >> 2)
 }
+
+/// The time of day, of milliseconds since 1970.
+pub(crate) fn moment(millis: u64) -> SystemTime {
+    let since = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis));
+    since.unwrap_or(SystemTime::UNIX_EPOCH)
+}

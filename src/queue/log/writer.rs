@@ -61,6 +61,8 @@ pub(super) struct Current<F> {
     pub(super) told: u64,
     /// The time that the last sync point says.
     pub(super) time: u64,
+    /// The same of what comes behind the durable part.
+    pub(super) durable_time: u64,
 }
 
 /// A file without a place in the log: zeros, or what it held before.
@@ -80,7 +82,7 @@ const POOL: usize = 2;
 /// Those of them that are for the next opening: it removes them first of all.
 pub(super) const KEPT: usize = 1;
 /// Times change that much before a sync point says so.
-const TICK: u64 = 10;
+const TICK: u64 = 1;
 
 impl<F> Current<F> {
     fn left(&self) -> u64 {
@@ -186,6 +188,7 @@ impl<D: Disk> Writer<D> {
         match self.current.file.sync() {
             Ok(()) => {
                 self.current.durable = self.current.at;
+                self.current.durable_time = self.current.time;
                 self.undurable.clear();
                 Ok(())
             }
@@ -304,7 +307,12 @@ impl<D: Disk> Writer<D> {
         // A number is never used twice, whatever became of it.
         self.next_number += 1;
         let salt = self.rng.next_u64();
-        let time = self.wall.now();
+        // What is carried over is as old as it was.
+        let time = if seed.carried.is_empty() {
+            self.wall.now()
+        } else {
+            self.current.durable_time
+        };
         let installed = seed.install(&*self.disk, &spare, self.uuid, number, salt, time);
         match installed {
             Ok((header, chunk)) => {
@@ -316,6 +324,7 @@ impl<D: Disk> Writer<D> {
                     durable: at,
                     told: seed.previous_end,
                     time,
+                    durable_time: time,
                 };
                 Ok((current, chunk))
             }
@@ -556,7 +565,7 @@ pub(super) fn largest_batch(size: u64) -> u64 {
     size - 2 * PAGE - reserve(size) - 4 * FRONT as u64
 }
 
-fn sync_record(point: SyncPoint, id: u64) -> [u8; FRONT] {
+pub(super) fn sync_record(point: SyncPoint, id: u64) -> [u8; FRONT] {
     let payload = point.encode();
     let mut header = RecordHeader::new(Kind::Sync, BEGIN | END, 0, &payload);
     header.id = id;
