@@ -315,8 +315,8 @@ pub(crate) fn rush_facts(rush: &Rush) -> String {
     };
     format!(
         "{} orders were confirmed, with {} syncs, and at most {} waited (the bound is {}){may_wait}. The power \
-         went in the middle of the sale, with {} orders waiting; {} orders were handed out twice and booked \
-         once. A worker died with an order in hand, and another booked it when the lease ended after {}. The \
+         went in the middle of the sale, with {} orders waiting; handed out twice, and \
+         booked once: {}. A worker died with an order in hand, and another booked it when the lease ended after {}. The \
          order that the database refuses is with the dead letters.",
         count(queued.confirmed),
         count(queued.syncs),
