@@ -314,17 +314,17 @@ pub(crate) fn rush_facts(rush: &Rush) -> String {
         )
     };
     format!(
-        "{} orders were confirmed, with {} syncs, and at most {} waited (the bound is {}){may_wait}. A worker \
-         died with an order in hand, and another booked it when the lease ended after {}; the power went with \
-         {} orders waiting, and {} of them were handed out twice after that and booked once; the order that \
-         the database refuses is with the dead letters.",
+        "{} orders were confirmed, with {} syncs, and at most {} waited (the bound is {}){may_wait}. The power \
+         went in the middle of the sale, with {} orders waiting; handed out twice, and \
+         booked once: {}. A worker died with an order in hand, and another booked it when the lease ended after {}. The \
+         order that the database refuses is with the dead letters.",
         count(queued.confirmed),
         count(queued.syncs),
         count(queued.deepest()),
         count(Rush::MAX_PENDING),
-        duration(Rush::LEASE),
         count(queued.waiting_at_cut),
         count(queued.again),
+        duration(Rush::LEASE),
     )
 }
 

@@ -1,6 +1,6 @@
 use std::fmt::Write;
 
-use super::chart::{BOTTOM, Curve, Frame, HEIGHT, Scale, axis_title, open};
+use super::chart::{BOTTOM, Curve, Frame, HEIGHT, LEFT, Scale, axis_title, open};
 
 /// What happens over time, without and with the means against it.
 #[derive(Debug)]
@@ -37,12 +37,18 @@ pub(super) fn timeline(timeline: &Timeline<'_>, description: &str) -> String {
     axis_title(&mut svg, timeline.axis);
     if let Some((second, name)) = timeline.mark {
         let x = frame.x(second);
+        // To the left of it, where there is room.
+        let (anchor, beside) = if x < LEFT + 130.0 {
+            ("start", x + 8.0)
+        } else {
+            ("end", x - 8.0)
+        };
         let _ = writeln!(
             svg,
             "<line class=\"mark\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{:.1}\" y2=\"{BOTTOM}\"/>\
-             <text class=\"halo tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{name}</text>",
+             <text class=\"halo tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{name}</text>",
             frame.y(timeline.most),
-            x - 8.0,
+            beside,
             frame.y(timeline.most * 0.62),
         );
     }

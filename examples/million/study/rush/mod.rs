@@ -65,9 +65,10 @@ impl Rush {
     pub(crate) const MAX_PENDING: u64 = 25_000;
     /// When whoever was turned away comes again.
     pub(crate) const COME_AGAIN: Duration = Duration::from_secs(5);
-    /// A worker dies, and later the power goes.
+    /// The power goes in the middle of the sale, half a second after the last flush; later a
+    /// worker dies.
+    pub(crate) const POWER_GOES: Duration = Duration::from_millis(9500);
     pub(crate) const WORKER_DIES: Duration = Duration::from_secs(20);
-    pub(crate) const POWER_GOES: Duration = Duration::from_secs(40);
     /// Of a lease, after which another worker gets what a dead one had.
     pub(crate) const LEASE: Duration = Duration::from_secs(15);
 
@@ -182,7 +183,7 @@ mod tests {
         assert!(direct.timed_out > direct.orders * 8 / 10, "{direct:?}");
         assert_eq!((queued.lost, queued.dead), (0, 1), "{queued:?}");
         assert_eq!(queued.confirmed, direct.orders);
-        assert!(queued.waiting_at_cut > 10_000 && queued.turned_away > 0);
+        assert!(queued.waiting_at_cut > 1000 * Rush::CONNECTIONS as u64 && queued.turned_away > 0);
         let arrivals: u64 = Rush::arrivals().sum();
         assert_eq!(arrivals, direct.orders);
         assert!(Rush::ORDERS_A_SECOND >= 10 * Rush::database());

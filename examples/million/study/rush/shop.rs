@@ -196,7 +196,9 @@ impl Shop {
         }
         if dead != BTreeSet::from([POISON]) {
             wrong(format!(
-                "expected order {POISON} with the dead letters, found {dead:?}"
+                "expected order {POISON} alone with the dead letters, found {} orders from {:?} on",
+                dead.len(),
+                dead.first()
             ));
         }
         let result = &mut self.result;
