@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::time::Duration;
 
-use tenfold::queue::storage::{Disk, Fault, SimDisk};
+use tenfold::queue::storage::{Fault, SimDisk};
 use tenfold::queue::{
     Backoff, Message, OpenError, Priority, PublishError, Queue, QueueBuilder, Start,
 };
