@@ -243,7 +243,8 @@ impl<F: DiskFile> Segments<F> {
             keep
         });
         // What is left is read again when it is needed; its range only shrinks.
-        if !segment.index.is_empty() {
+        // What goes on elsewhere may begin with the same message.
+        if by_message.get(&segment.index.first) == Some(&number) {
             by_message.remove(&segment.index.first);
         }
         let mut index = Index::new();
@@ -274,7 +275,7 @@ impl<F: DiskFile> Segments<F> {
     pub(super) fn remove(&self, number: u64) -> Option<SegmentHeader> {
         let mut table = self.table.lock();
         let segment = table.segments.remove(&number)?;
-        if !segment.index.is_empty() {
+        if table.by_message.get(&segment.index.first) == Some(&number) {
             table.by_message.remove(&segment.index.first);
         }
         table.by_place.remove(&segment.header.base);

@@ -90,6 +90,8 @@ struct State {
     operations: u64,
     syncs: u64,
     faults: BTreeMap<u64, Fault>,
+    /// From this operation on all fail.
+    failing: Option<(u64, Fault)>,
     crash_at: Option<u64>,
     /// The process has crashed, and nobody has yet said how.
     crashed: bool,
@@ -130,6 +132,7 @@ impl SimDisk {
             operations: 0,
             syncs: 0,
             faults: BTreeMap::new(),
+            failing: None,
             crash_at: None,
             crashed: false,
             failing_syncs: 0,
@@ -167,6 +170,19 @@ impl SimDisk {
     /// Reading, asking for sizes and listing are not counted.
     pub fn fail(&self, operation: u64, fault: Fault) {
         self.lock_state().faults.insert(operation, fault);
+    }
+
+    /// The same for this operation and all that follow, until the disk is
+    /// [mended](Self::mend).
+    pub fn fail_from(&self, operation: u64, fault: Fault) {
+        self.lock_state().failing = Some((operation, fault));
+    }
+
+    /// Takes back all faults that have not come yet, and what fails for good.
+    pub fn mend(&self) {
+        let mut state = self.lock_state();
+        state.faults.clear();
+        (state.failing, state.failing_syncs) = (None, 0);
     }
 
     /// Has the process die in this operation: it is done in part, and all that
@@ -307,7 +323,9 @@ impl State {
             self.crashed = true;
             return Ok(Turn::Die);
         }
-        Ok(match self.faults.remove(&self.operations) {
+        let failing = self.failing.filter(|(from, _)| *from <= self.operations);
+        let fault = self.faults.remove(&self.operations);
+        Ok(match fault.or(failing.map(|(_, fault)| fault)) {
             Some(fault) => Turn::Fail(fault),
             None => Turn::Go,
         })
