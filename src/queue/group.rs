@@ -106,6 +106,11 @@ impl Group {
         self.floor
     }
 
+    /// The first message from this one on that is not done.
+    pub(super) fn next_open(&self, id: u64) -> u64 {
+        self.done.next_absent(id.max(self.floor))
+    }
+
     /// Notes a message that is not to be taken in its turn.
     pub(super) fn arrive(&mut self, id: u64, level: u8, due: u64) {
         if id < self.floor || self.done.contains(id) {

@@ -137,6 +137,7 @@ mod group;
 mod ids;
 mod log;
 mod message;
+mod offline;
 #[allow(
     clippy::module_inception,
     reason = "the block's main type has its name"
@@ -156,4 +157,5 @@ pub use delivery::Delivery;
 pub use error::{OpenError, PublishError, RecvError, SettleError};
 pub use log::{Damage, DamageKind, Recovery};
 pub use message::{Message, Priority, Published};
+pub use offline::{Fix, GroupState, Reader, Repair, Space, StoredMessage, Verification};
 pub use queue::{Queue, Start};

@@ -20,7 +20,7 @@ use super::checkpoint::{self, Checkpoint};
 use super::format::{BEGIN, BadHeader, END, Kind, PAGE, RecordHeader, SegmentHeader, SyncPoint};
 use super::report::{Damage, DamageKind, Recovery};
 use super::scan::{Found, Scan};
-use super::segments::{Index, Segment, Segments, read_header};
+use super::segments::{Index, Segment, Segments, read_header, records};
 use super::wall::Wall;
 use super::writer::{Current, Limits, Seed, Spare, Writer, segment_name};
 use super::{Replay, Replayed};
@@ -36,6 +36,8 @@ pub(super) struct Opening<'a, D: Disk> {
     pub(super) rng: Rng,
     pub(super) segments: Arc<Segments<D::File>>,
     pub(super) replay: &'a mut dyn Replay,
+    /// What it writes goes nowhere.
+    pub(super) only_reads: bool,
 }
 
 /// What an opening found, beside the writer.
@@ -133,6 +135,12 @@ impl<D: Disk> Opening<'_, D> {
             let file = self.disk.open(name)?;
             let size = file.size()?;
             let header = match read_header(&file)? {
+                Ok(header) if header.only_read != 0 && !self.only_reads => {
+                    return Err(OpenError::OnlyReadable {
+                        file: name.clone(),
+                        features: header.only_read,
+                    });
+                }
                 Ok(header) if header.number == number => header,
                 Err(BadHeader::Unknown { features }) => {
                     return Err(OpenError::Newer {
@@ -272,6 +280,8 @@ impl<D: Disk> Opening<'_, D> {
             course.has_begun = true;
             course.next_id = course.next_id.max(header.first_id);
         }
+        // What lies before it is missed even if all in here is behind the vouched end.
+        course.come_to(header.first_id, checkpoint.is_some(), self.replay);
         let mut index = Index::new();
         let mut scan = Scan::new(&*segment.file, header.salt, PAGE, end, segment.size);
         let mut damage = Vec::new();
@@ -457,6 +467,11 @@ impl<D: Disk> Opening<'_, D> {
         // Numbers of files that were set aside are taken as well.
         let damaged = course.report.damage.iter().map(|damage| damage.segment);
         let mut number = damaged.chain(known.keys().copied()).max().unwrap_or(0) + 1;
+        // Damage before it may have cost messages; what is missing otherwise was never
+        // confirmed.
+        if let Some((_, first)) = records(carried).next().filter(|_| course.open.is_some()) {
+            course.come_to(first.id, true, self.replay);
+        }
         let carried = with_skips(carried, course.next_id);
         let mut seed = Seed {
             previous: last.map_or(0, |last| last.number),
@@ -566,6 +581,15 @@ impl<D: Disk> Opening<'_, D> {
 }
 
 impl Course {
+    /// Goes on to where a message would have this number.
+    fn come_to(&mut self, id: u64, gaps_are_lost: bool, replay: &mut dyn Replay) {
+        if id > self.next_id {
+            let mut here = RecordHeader::new(Kind::Sync, 0, 0, &[]);
+            here.id = id;
+            self.follow(&here, gaps_are_lost, replay);
+        }
+    }
+
     /// Goes on to a record, and finds out what is missing before it. False if it is a
     /// message that was there before: a write that failed may have left a copy.
     fn follow(

@@ -510,6 +510,7 @@ impl Seed {
             size: spare.size,
             previous: self.previous,
             previous_end: self.previous_end,
+            only_read: 0,
         };
         let bytes = header.encode();
         spare.file.write_all_at(&bytes, 0)?;
@@ -582,6 +583,6 @@ fn first_id(bytes: &[u8]) -> u64 {
     records(bytes).next().map_or(0, |(_, header)| header.id)
 }
 
-pub(super) fn segment_name(number: u64) -> String {
+pub(crate) fn segment_name(number: u64) -> String {
     format!("{number:012}.segment")
 }
