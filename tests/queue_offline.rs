@@ -3,16 +3,20 @@
 //! `TENFOLD_SEEDS=10` tries ten times as much damage, `TENFOLD_SEED=7` one case.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+use std::{fs, io};
 
 use tenfold::queue::storage::{Disk, SimDisk};
-use tenfold::queue::{Backoff, Fix, Message, Priority, Queue, QueueBuilder, Start, Verification};
+use tenfold::queue::{
+    Backoff, Fix, Message, OpenError, Priority, Queue, QueueBuilder, Start, Verification,
+};
 use tenfold::rng::Rng;
 use tenfold::time::ManualClock;
 
 const SECOND: Duration = Duration::from_secs(1);
 const GROUPS: [&str; 2] = ["default", "audit"];
-const CASES: u64 = 1000;
+const CASES: u64 = 500;
 
 #[test]
 fn what_verify_says_is_lost_is_what_an_opening_loses_and_a_repair_gives_up() {
@@ -343,4 +347,141 @@ fn contents(disk: &SimDisk) -> BTreeMap<String, Vec<u8>> {
             (name, bytes)
         })
         .collect()
+}
+
+// ---- on a real disk
+
+/// A closed queue with two messages.
+fn closed(name: &str) -> PathBuf {
+    let path = format!("offline-{name}-{}", std::process::id());
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(path);
+    let _ = fs::remove_dir_all(&path);
+    let queue = Queue::builder()
+        .segments(16 << 10, 16 << 10)
+        .open(&path)
+        .unwrap();
+    queue.publish_batch(&["a".into(), "b".into()]).unwrap();
+    queue.close().unwrap();
+    path
+}
+
+/// Names, contents, and when they were changed last.
+fn files(path: &Path) -> BTreeMap<PathBuf, (Vec<u8>, SystemTime)> {
+    let entries = fs::read_dir(path)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    entries
+        .map(|file| {
+            let changed = fs::metadata(&file).unwrap().modified().unwrap();
+            let bytes = fs::read(&file).unwrap();
+            (file, (bytes, changed))
+        })
+        .collect()
+}
+
+#[test]
+fn readers_leave_no_trace_and_keep_writers_out() {
+    let path = closed("readers");
+    let before = files(&path);
+    let one = Queue::open_read_only(&path).unwrap();
+    let other = Queue::open_read_only(&path).unwrap();
+    assert!(Queue::verify(&path).unwrap().is_clean());
+    for reader in [&one, &other] {
+        let payloads = reader.messages(2).map(|message| message.unwrap().payload);
+        assert_eq!(payloads.collect::<Vec<_>>(), ["b"]);
+        assert_eq!(reader.pending("default", 1).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(reader.read(3).unwrap(), None);
+        assert_eq!(
+            (reader.next_id(), reader.pending("none", 1).count()),
+            (3, 0)
+        );
+    }
+    assert!(matches!(Queue::open(&path), Err(OpenError::Locked { .. })));
+    assert!(matches!(
+        Queue::repair(&path),
+        Err(OpenError::Locked { .. })
+    ));
+    drop((one, other));
+    assert!(files(&path) == before);
+
+    let queue = Queue::open(&path).unwrap();
+    let own = Some(std::process::id());
+    for refused in [
+        Queue::verify(&path).map(drop),
+        Queue::repair(&path).map(drop),
+        Queue::open_read_only(&path).map(drop),
+    ] {
+        assert!(matches!(refused, Err(OpenError::Locked { pid }) if pid == own));
+    }
+    drop(queue);
+    fs::remove_dir_all(path).unwrap();
+}
+
+#[test]
+fn where_there_is_no_directory_none_is_made() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("offline-nowhere");
+    for refused in [
+        Queue::verify(&path).map(drop),
+        Queue::repair(&path).map(drop),
+        Queue::open_read_only(&path).map(drop),
+    ] {
+        let not_found = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        assert!(matches!(refused, Err(OpenError::Io(error)) if not_found(&error)));
+    }
+    assert!(!path.exists());
+}
+
+/// Has a segment's header say that it needs something.
+fn demand(path: &Path, word: usize, features: u32) {
+    let file = path.join("000000000001.segment");
+    let mut bytes = fs::read(&file).unwrap();
+    let copy = bytes.len() - 4096;
+    for at in [0, copy] {
+        let header = &mut bytes[at..at + 512];
+        header[word..word + 4].copy_from_slice(&features.to_le_bytes());
+        let crc = crc32c::crc32c(&header[..508]);
+        header[508..].copy_from_slice(&crc.to_le_bytes());
+    }
+    fs::write(&file, bytes).unwrap();
+}
+
+#[test]
+fn what_only_writers_must_know_is_read_and_not_written() {
+    let path = closed("only-readable");
+    demand(&path, 12, 4);
+    let before = files(&path);
+    let reader = Queue::open_read_only(&path).unwrap();
+    assert_eq!(reader.messages(1).count(), 2);
+    drop(reader);
+    assert!(Queue::verify(&path).unwrap().is_clean());
+    assert!(files(&path) == before);
+    for refused in [Queue::open(&path).map(drop), Queue::repair(&path).map(drop)] {
+        let Err(OpenError::OnlyReadable { file, features: 4 }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(file, "000000000001.segment");
+    }
+    fs::remove_dir_all(path).unwrap();
+}
+
+#[test]
+fn what_readers_must_know_is_refused_by_name() {
+    let path = closed("newer");
+    demand(&path, 8, 2);
+    for refused in [
+        Queue::open(&path).map(drop),
+        Queue::repair(&path).map(drop),
+        Queue::verify(&path).map(drop),
+        Queue::open_read_only(&path).map(drop),
+    ] {
+        let Err(OpenError::Newer { file, features: 2 }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(file, "000000000001.segment");
+    }
+    // What nobody needs to know is no reason.
+    demand(&path, 8, 0);
+    demand(&path, 16, 8);
+    assert!(Queue::open(&path).unwrap().recovery().is_clean());
+    fs::remove_dir_all(path).unwrap();
 }
