@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::dedup::Dedup;
 use super::group::{Dead, Group};
+use super::ids::Ids;
 use super::log::format::Kind;
 use super::log::{Extent, Replay, Replayed};
 use super::records::{Extensions, Nack, Reading, Writing, read_group, read_ranges};
@@ -13,6 +14,8 @@ pub(super) struct Book {
     /// By their numbers. A number is not given again.
     pub(super) groups: Vec<Option<Group>>,
     pub(super) dedup: Dedup,
+    /// Messages that a group looked for in vain, each to be counted once.
+    lost: Ids,
 }
 
 /// The group that a queue always has.
@@ -25,6 +28,7 @@ impl Book {
         Self {
             groups: vec![Some(Group::new(DEFAULT.to_owned(), 1))],
             dedup: Dedup::new(window),
+            lost: Ids::default(),
         }
     }
 
@@ -81,6 +85,17 @@ impl Book {
         self.groups = others;
     }
 
+    /// Has a group be done with messages that it looked for in vain. How many of them
+    /// no group had looked for.
+    pub(super) fn lose(&mut self, number: u32, messages: Range<u64>) -> u64 {
+        if let Some(group) = self.group(number) {
+            group.finish_all(messages.clone());
+        }
+        let before = self.lost.len();
+        self.lost.insert_all(messages);
+        self.lost.len() - before
+    }
+
     /// Gives up what no segment holds.
     pub(super) fn forget_all_but(&mut self, extents: &[Extent], next_id: u64) -> u64 {
         let mut held: Vec<_> = extents
@@ -94,7 +109,9 @@ impl Book {
         for messages in held.into_iter().chain([end]) {
             // Only what a group waits for is looked at one by one.
             let floor = self.all().map(|group| group.floor()).min().unwrap_or(at);
-            lost += self.forget(at.max(floor)..messages.start);
+            lost = self
+                .forget(at.max(floor)..messages.start)
+                .saturating_add(lost);
             at = at.max(messages.end);
         }
         lost

@@ -245,7 +245,7 @@ impl QueueBuilder {
         let lost = book.forget_all_but(&log.extents(), next_id);
         let lost = recovery
             .lost()
-            .fold(lost, |sum, ids| sum + (ids.end - ids.start));
+            .fold(lost, |sum, ids| sum.saturating_add(ids.end - ids.start));
         // After a clean end nothing is read behind the last checkpoint.
         let was_clean = recovery.records == 0;
         let timer = self.timer.unwrap_or_else(|| match self.clock.as_manual() {

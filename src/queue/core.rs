@@ -7,6 +7,7 @@
 //! done stays done.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -87,6 +88,8 @@ const ACKS: u64 = 64;
 const LONGEST_REASON: usize = 1024;
 const LONGEST_KEY: usize = 255;
 const ATTEMPTS: usize = 4;
+/// Runs of numbers in a record: it fits into the smallest segment.
+const RANGES: usize = 256;
 
 impl<D: Disk> Core<D> {
     // ---- publishing
@@ -322,11 +325,15 @@ impl<D: Disk> Core<D> {
     ) -> Result<Vec<Handed>, RecvError> {
         let mut handed = Vec::with_capacity(taken.len());
         let mut gone = Vec::new();
+        let mut lost: Vec<Range<u64>> = Vec::new();
         let mut failed = None;
         let now = self.wall.now();
         for taken in taken {
             if failed.is_some() {
                 self.put_back(number, taken, 0);
+                continue;
+            }
+            if lost.iter().any(|range| range.contains(&taken.id)) {
                 continue;
             }
             match self.log.read(taken.id, ahead) {
@@ -348,15 +355,21 @@ impl<D: Disk> Core<D> {
                         handed.push(Handed { taken, payload });
                     }
                 }
-                Err(ReadError::Lost) => {
-                    add(&self.counts.lost, 1);
-                    gone.push(taken.id);
-                }
+                Err(ReadError::Lost) => match self.missing(taken.id) {
+                    Ok(range) => lost.push(range),
+                    Err(error) => {
+                        failed = Some(RecvError::Io(Arc::new(error)));
+                        self.put_back(number, taken, 0);
+                    }
+                },
                 Err(ReadError::Io(error)) => {
                     failed = Some(RecvError::Io(Arc::new(error)));
                     self.put_back(number, taken, 0);
                 }
             }
+        }
+        if !lost.is_empty() {
+            self.give_up(number, &lost);
         }
         if !gone.is_empty() {
             self.finish(number, &gone);
@@ -368,6 +381,35 @@ impl<D: Disk> Core<D> {
         match failed {
             Some(error) if handed.is_empty() => Err(error),
             _ => Ok(handed),
+        }
+    }
+
+    /// The messages that are nowhere, from one on of which that is known.
+    fn missing(&self, id: u64) -> std::io::Result<Range<u64>> {
+        // What comes later may not be written yet.
+        let visible = self.log.reached(self.settings.delivered);
+        let missing = self.log.missing(id)?;
+        Ok(id..missing.end.min(visible).max(id + 1))
+    }
+
+    /// Has a group be done with messages that are nowhere.
+    fn give_up(&self, number: u32, lost: &[Range<u64>]) {
+        let mut book = self.book.lock();
+        let mut newly = 0;
+        for range in lost {
+            newly += book.lose(number, range.clone());
+        }
+        self.count_finished(&mut book);
+        drop(book);
+        self.counts.lost.fetch_add(newly, Ordering::Relaxed);
+        // What is too long for a record is found again.
+        let short = |range: &Range<u64>| {
+            let most = range.start + u64::from(u32::MAX);
+            range.start..range.end.min(most)
+        };
+        let short: Vec<_> = lost.iter().map(short).collect();
+        for some in short.chunks(RANGES) {
+            let _ = self.append_one(Kind::Ack, 0, &ranges(number, some), false);
         }
     }
 

@@ -60,7 +60,7 @@ impl Dedup {
     }
 
     pub(super) fn read(&mut self, reading: &mut Reading<'_>) -> Option<()> {
-        let known = reading.list(|r| Some((r.word()?, r.word()?, r.bytes()?)))?;
+        let known = reading.list(|r| Some((r.word()?, r.id()?, r.bytes()?)))?;
         for (time, id, key) in known {
             self.insert(key, id, time);
         }

@@ -10,8 +10,6 @@ use crate::time::Instant;
 /// The level of most messages: those are taken in order, without being noted one by one.
 const NORMAL: usize = 3;
 const LEVELS: usize = 8;
-/// More messages than any gap has: it is a number that is wrong.
-const MOST: u64 = 1 << 32;
 
 /// Every message is in one of these places:
 ///
@@ -327,9 +325,6 @@ impl Group {
             self.raise_floor(0);
             return finished;
         }
-        if range.end - range.start > MOST {
-            return 0;
-        }
         let before = self.done.len();
         self.done.insert_all(range);
         let finished = self.done.len() - before;
@@ -474,17 +469,16 @@ impl Group {
 
     pub(super) fn read(reading: &mut Reading<'_>) -> Option<Self> {
         let name = String::from_utf8_lossy(reading.bytes()?).into_owned();
-        let mut group = Self::new(name, reading.word()?);
-        let runs = reading.list(|reading| Some(reading.word()?..reading.word()?))?;
+        let mut group = Self::new(name, reading.id()?);
+        let runs = reading.list(|reading| Some(reading.id()?..reading.id()?))?;
         for run in runs {
-            // More than there can be is damage.
             group.finish_all(run);
         }
-        let noted = reading.list(|r| Some((r.word()?, r.word()?, r.word()?)))?;
+        let noted = reading.list(|r| Some((r.id()?, r.word()?, r.word()?)))?;
         for (id, word, due) in noted {
             group.put(id, (word & 7) as u8, (word >> 8) as u32, due);
         }
-        let dead = reading.list(|r| Some((r.word()?, r.word()?, r.bytes()?)))?;
+        let dead = reading.list(|r| Some((r.id()?, r.word()?, r.bytes()?)))?;
         for (id, word, reason) in dead {
             let reason = String::from_utf8_lossy(reason).into_owned();
             group.bury(

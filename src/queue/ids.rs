@@ -6,13 +6,16 @@ use std::ops::Range;
 /// A set of numbers, in blocks of 4096.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Ids {
+    /// By the number of the block, or of the first one of a run.
     blocks: BTreeMap<u64, Block>,
     len: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Block {
-    All,
+    /// All numbers of so many blocks. No two of these lie side by side.
+    All(u64),
+    /// Some of one block, and how many.
     Some(Box<[u64; WORDS]>, u32),
 }
 
@@ -26,70 +29,118 @@ impl Ids {
 
     /// Inserts all of these, whole blocks at once.
     pub(super) fn insert_all(&mut self, range: Range<u64>) {
-        let mut id = range.start;
-        while id < range.end {
-            let next = (id / BLOCK + 1) * BLOCK;
-            if id.is_multiple_of(BLOCK) && next <= range.end {
-                let was_in = match self.blocks.insert(id / BLOCK, Block::All) {
-                    None => 0,
-                    Some(Block::All) => BLOCK,
-                    Some(Block::Some(_, count)) => u64::from(count),
-                };
-                self.len += BLOCK - was_in;
-                id = next;
-            } else {
+        let whole = range.start.div_ceil(BLOCK)..range.end / BLOCK;
+        if whole.is_empty() {
+            for id in range {
                 self.insert(id);
-                id += 1;
             }
+            return;
         }
+        for id in range.start..whole.start * BLOCK {
+            self.insert(id);
+        }
+        self.len +=
+            (whole.end - whole.start) * BLOCK - self.count(whole.start * BLOCK..whole.end * BLOCK);
+        // Runs that reach over the ends of this one are cut there, and joined to it.
+        self.split(whole.start);
+        self.split(whole.end);
+        while let Some((number, _)) = self.blocks.range(whole.clone()).next() {
+            let number = *number;
+            self.blocks.remove(&number);
+        }
+        self.blocks
+            .insert(whole.start, Block::All(whole.end - whole.start));
+        self.join(whole.start);
+        for id in whole.end * BLOCK..range.end {
+            self.insert(id);
+        }
+    }
+
+    /// The entry that has this block, and its number.
+    fn entry(&self, number: u64) -> Option<(u64, &Block)> {
+        let (first, block) = self.blocks.range(..=number).next_back()?;
+        (number - first < block.blocks()).then_some((*first, block))
+    }
+
+    /// Has a run that goes on beyond the beginning of this block end there.
+    fn split(&mut self, number: u64) {
+        if let Some((first, Block::All(blocks))) = self.entry(number)
+            && first < number
+        {
+            let end = first + blocks;
+            self.blocks.insert(first, Block::All(number - first));
+            self.blocks.insert(number, Block::All(end - number));
+        }
+    }
+
+    /// Joins a run to those beside it.
+    fn join(&mut self, first: u64) {
+        let Some(&Block::All(mut blocks)) = self.blocks.get(&first) else {
+            return;
+        };
+        let mut start = first;
+        if let Some(Block::All(more)) = self.blocks.get(&(first + blocks)) {
+            let more = *more;
+            self.blocks.remove(&(first + blocks));
+            blocks += more;
+        }
+        let before = self.blocks.range(..first).next_back();
+        if let Some((number, Block::All(more))) = before
+            && number + more == first
+        {
+            start = *number;
+            blocks += more;
+            self.blocks.remove(&first);
+        }
+        self.blocks.insert(start, Block::All(blocks));
+    }
+
+    /// The entries of this range, each with the part of the range that is its own.
+    fn parts(&self, range: Range<u64>) -> impl Iterator<Item = (&Block, Range<u64>)> {
+        let last = range.end.saturating_sub(1) / BLOCK;
+        let first = self.entry(range.start / BLOCK);
+        let first = first.map_or(range.start / BLOCK, |(number, _)| number);
+        // An empty range may end before it begins.
+        let entries = self.blocks.range(first..=last.max(first));
+        entries.filter_map(move |(number, block)| {
+            let own = block.range(*number);
+            let part = range.start.max(own.start)..range.end.min(own.end);
+            (!part.is_empty()).then_some((block, part))
+        })
     }
 
     /// How many are in this range.
     pub(super) fn count(&self, range: Range<u64>) -> u64 {
-        if self.blocks.is_empty() || range.is_empty() {
-            return 0;
-        }
-        let blocks = self
-            .blocks
-            .range(range.start / BLOCK..=(range.end - 1) / BLOCK);
-        let counts = blocks.map(|(number, block)| {
-            let base = number * BLOCK;
-            let (start, end) = (range.start.max(base), range.end.min(base + BLOCK));
-            match block {
-                Block::All => end - start,
-                Block::Some(_, count) if end - start == BLOCK => u64::from(*count),
-                Block::Some(..) => {
-                    block.ids(*number).filter(|id| range.contains(id)).count() as u64
-                }
-            }
+        let counts = self.parts(range).map(|(block, part)| match block {
+            Block::All(_) => part.end - part.start,
+            Block::Some(_, count) if part.end - part.start == BLOCK => u64::from(*count),
+            Block::Some(..) => block.ids(part).count() as u64,
         });
         counts.sum()
     }
 
     /// Those that are in this range.
     pub(super) fn within(&self, range: Range<u64>) -> Vec<u64> {
-        if self.blocks.is_empty() || range.is_empty() {
-            return Vec::new();
-        }
-        let blocks = self
-            .blocks
-            .range(range.start / BLOCK..=(range.end - 1) / BLOCK);
-        let all = blocks.flat_map(|(number, block)| block.ids(*number));
-        all.filter(|id| range.contains(id)).collect()
+        let parts = self.parts(range);
+        parts.flat_map(|(block, part)| block.ids(part)).collect()
     }
 
     pub(super) fn contains(&self, id: u64) -> bool {
-        match self.blocks.get(&(id / BLOCK)) {
+        match self.entry(id / BLOCK) {
             None => false,
-            Some(Block::All) => true,
-            Some(Block::Some(words, _)) => words[word(id)] & bit(id) != 0,
+            Some((_, Block::All(_))) => true,
+            Some((_, Block::Some(words, _))) => words[word(id)] & bit(id) != 0,
         }
     }
 
     /// Whether it was not in there.
     pub(super) fn insert(&mut self, id: u64) -> bool {
+        let number = id / BLOCK;
+        if let Some((_, Block::All(_))) = self.entry(number) {
+            return false;
+        }
         let empty = || Block::Some(Box::new([0; WORDS]), 0);
-        let block = self.blocks.entry(id / BLOCK).or_insert_with(empty);
+        let block = self.blocks.entry(number).or_insert_with(empty);
         let Block::Some(words, count) = block else {
             return false;
         };
@@ -99,7 +150,8 @@ impl Ids {
         words[word(id)] |= bit(id);
         *count += 1;
         if u64::from(*count) == BLOCK {
-            *block = Block::All;
+            *block = Block::All(1);
+            self.join(number);
         }
         self.len += 1;
         true
@@ -107,13 +159,14 @@ impl Ids {
 
     /// Whether it was in there.
     pub(super) fn remove(&mut self, id: u64) -> bool {
-        let Some(block) = self.blocks.get_mut(&(id / BLOCK)) else {
-            return false;
-        };
-        if *block == Block::All {
-            *block = Block::Some(Box::new([u64::MAX; WORDS]), BLOCK as u32);
+        let number = id / BLOCK;
+        if let Some((_, Block::All(_))) = self.entry(number) {
+            self.split(number);
+            self.split(number + 1);
+            let all = Block::Some(Box::new([u64::MAX; WORDS]), BLOCK as u32);
+            self.blocks.insert(number, all);
         }
-        let Block::Some(words, count) = block else {
+        let Some(Block::Some(words, count)) = self.blocks.get_mut(&number) else {
             return false;
         };
         if words[word(id)] & bit(id) == 0 {
@@ -122,7 +175,7 @@ impl Ids {
         words[word(id)] &= !bit(id);
         *count -= 1;
         if *count == 0 {
-            self.blocks.remove(&(id / BLOCK));
+            self.blocks.remove(&number);
         }
         self.len -= 1;
         true
@@ -131,7 +184,7 @@ impl Ids {
     pub(super) fn first(&self) -> Option<u64> {
         let (number, block) = self.blocks.first_key_value()?;
         let within = match block {
-            Block::All => 0,
+            Block::All(_) => 0,
             Block::Some(words, _) => first_set(&words[..])?,
         };
         Some(number * BLOCK + within)
@@ -141,10 +194,10 @@ impl Ids {
     pub(super) fn next_absent(&self, from: u64) -> u64 {
         let mut id = from;
         loop {
-            match self.blocks.get(&(id / BLOCK)) {
+            match self.entry(id / BLOCK) {
                 None => return id,
-                Some(Block::All) => id = (id / BLOCK + 1) * BLOCK,
-                Some(Block::Some(words, _)) => {
+                Some((first, Block::All(blocks))) => id = (first + blocks) * BLOCK,
+                Some((_, Block::Some(words, _))) => {
                     let free = !words[word(id)] & (u64::MAX << (id % 64));
                     if free != 0 {
                         return id / 64 * 64 + u64::from(free.trailing_zeros());
@@ -157,12 +210,13 @@ impl Ids {
 
     /// Takes out everything below, in whole blocks.
     pub(super) fn forget_below(&mut self, id: u64) {
+        self.split(id / BLOCK);
         while let Some(entry) = self.blocks.first_entry() {
-            if (entry.key() + 1) * BLOCK > id {
+            if *entry.key() >= id / BLOCK {
                 return;
             }
             self.len -= match entry.remove() {
-                Block::All => BLOCK,
+                Block::All(blocks) => blocks * BLOCK,
                 Block::Some(_, count) => u64::from(count),
             };
         }
@@ -170,24 +224,17 @@ impl Ids {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = u64> {
         let blocks = self.blocks.iter();
-        blocks.flat_map(|(number, block)| block.ids(*number))
+        blocks.flat_map(|(number, block)| block.ids(block.range(*number)))
     }
 
     /// The numbers as ranges.
     pub(super) fn runs(&self) -> Vec<Range<u64>> {
         let mut runs: Vec<Range<u64>> = Vec::new();
         for (number, block) in &self.blocks {
-            let base = number * BLOCK;
-            if *block == Block::All {
-                push(&mut runs, base..base + BLOCK);
-                continue;
-            }
-            for within in 0..BLOCK {
-                if let Block::Some(words, _) = block
-                    && words[word(within)] & bit(within) != 0
-                {
-                    push(&mut runs, base + within..base + within + 1);
-                }
+            let range = block.range(*number);
+            match block {
+                Block::All(_) => push(&mut runs, range),
+                Block::Some(..) => block.ids(range).for_each(|id| push(&mut runs, id..id + 1)),
             }
         }
         runs
@@ -196,7 +243,7 @@ impl Ids {
     /// Bytes it takes, about.
     pub(super) fn memory(&self) -> usize {
         let block = |block: &Block| match block {
-            Block::All => 32,
+            Block::All(_) => 32,
             Block::Some(..) => 32 + 8 * WORDS,
         };
         self.blocks.values().map(block).sum()
@@ -204,13 +251,24 @@ impl Ids {
 }
 
 impl Block {
-    fn ids(&self, number: u64) -> impl Iterator<Item = u64> {
-        (0..BLOCK).filter_map(move |within| {
-            let is_in = match self {
-                Self::All => true,
-                Self::Some(words, _) => words[word(within)] & bit(within) != 0,
-            };
-            is_in.then_some(number * BLOCK + within)
+    /// How many blocks it is about.
+    fn blocks(&self) -> u64 {
+        match self {
+            Self::All(blocks) => *blocks,
+            Self::Some(..) => 1,
+        }
+    }
+
+    /// All numbers that it is about.
+    fn range(&self, number: u64) -> Range<u64> {
+        number * BLOCK..(number + self.blocks()) * BLOCK
+    }
+
+    /// Those in this part of it.
+    fn ids(&self, part: Range<u64>) -> impl Iterator<Item = u64> {
+        part.filter(move |id| match self {
+            Self::All(_) => true,
+            Self::Some(words, _) => words[word(*id)] & bit(*id) != 0,
         })
     }
 }
@@ -278,6 +336,67 @@ mod tests {
         );
         ids.forget_below(4096);
         assert_eq!(ids.len(), model.range(4096..).count() as u64);
+    }
+
+    #[test]
+    fn whole_blocks_come_go_and_are_cut() {
+        for seed in 0..20 {
+            let mut rng = Rng::with_seed(seed);
+            let (mut ids, mut model) = (Ids::default(), BTreeSet::new());
+            for _ in 0..60 {
+                let start = rng.below(8 * BLOCK);
+                let near = start / BLOCK * BLOCK;
+                match rng.below(8) {
+                    0..2 => {
+                        let end = start + rng.below(3 * BLOCK);
+                        ids.insert_all(start..end);
+                        model.extend(start..end);
+                    }
+                    2..4 => {
+                        let end = near + rng.below(4) * BLOCK;
+                        ids.insert_all(near..end);
+                        model.extend(near..end);
+                    }
+                    4 => {
+                        ids.forget_below(start / 4);
+                        model = model.split_off(&(start / 4 / BLOCK * BLOCK));
+                    }
+                    _ => {
+                        let id = if rng.below(2) == 0 { near } else { start };
+                        assert_eq!(ids.remove(id), model.remove(&id));
+                        if rng.below(2) == 0 {
+                            assert_eq!(ids.insert(id), model.insert(id));
+                        }
+                    }
+                }
+                let end = start + rng.below(4 * BLOCK);
+                let part: Vec<_> = model.range(start..end).copied().collect();
+                assert_eq!(ids.count(start..end), part.len() as u64, "seed {seed}");
+                assert_eq!(ids.within(start..end), part);
+                let absent = (start..).find(|id| !model.contains(id)).unwrap();
+                assert_eq!(ids.next_absent(start), absent);
+                assert_eq!(ids.contains(start), model.contains(&start));
+                assert_eq!(
+                    (ids.len(), ids.first()),
+                    (model.len() as u64, model.first().copied())
+                );
+            }
+            assert!(ids.runs().into_iter().flatten().eq(model.iter().copied()));
+            assert!(ids.iter().eq(model));
+        }
+    }
+
+    #[test]
+    fn a_run_costs_the_same_however_long_it_is() {
+        let mut ids = Ids::default();
+        ids.insert_all(5 * BLOCK..1 << 61);
+        assert!(ids.insert(3) && ids.memory() < 1000);
+        assert!(ids.remove(1 << 60) && !ids.contains(1 << 60) && ids.memory() < 2000);
+        assert_eq!(ids.next_absent(5 * BLOCK), 1 << 60);
+        assert_eq!(ids.count(0..u64::MAX), (1 << 61) - 5 * BLOCK);
+        assert!(ids.insert(1 << 60) && ids.memory() < 1000);
+        ids.forget_below(1 << 60);
+        assert_eq!((ids.first(), ids.len()), (Some(1 << 60), 1 << 60));
     }
 
     #[test]

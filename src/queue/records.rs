@@ -163,6 +163,11 @@ impl<'a> Reading<'a> {
         Some(u64_at(word, 0))
     }
 
+    /// A message's number: what is larger than any is none.
+    pub(super) fn id(&mut self) -> Option<u64> {
+        self.word().filter(|id| *id < 1 << 62)
+    }
+
     pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {
         let len = usize::try_from(self.word()?).ok()?;
         let (bytes, rest) = self.0.split_at_checked(len)?;

@@ -90,7 +90,7 @@ impl Checkpoint {
         let segments: Vec<_> = extents.chunks_exact(EXTENT).map(extent).collect();
         let next_id = u64_at(frame, 48);
         let sane = |e: &Extent| e.first <= e.next && e.next <= next_id && e.end < 1 << 62;
-        if !segments.iter().all(sane) || next_id >= 1 << 62 {
+        if !segments.iter().all(sane) || next_id >= 1 << 61 {
             return None;
         }
         Some(Self {

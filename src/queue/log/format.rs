@@ -90,16 +90,20 @@ impl SegmentHeader {
             only_read: u32_at(bytes, 12),
         };
         // What no program of ours writes is damage, whatever the checksum says.
-        let sane = header.size >= 2 * PAGE
-            && header.size < 1 << 40
-            && header.base < 1 << 62
-            && header.first_id < 1 << 62
-            && header.previous_end <= header.base;
-        if sane {
+        if header.is_sane() {
             Ok(header)
         } else {
             Err(BadHeader::Damaged)
         }
+    }
+
+    /// Whether all numbers are of a size that they can have.
+    pub(crate) fn is_sane(&self) -> bool {
+        self.size >= 2 * PAGE
+            && self.size < 1 << 40
+            && self.base < 1 << 62
+            && self.first_id < 1 << 61
+            && self.previous_end <= self.base
     }
 
     /// Where records must end: the last page is the header's copy.

@@ -328,6 +328,12 @@ impl<D: Disk> Log<D> {
         self.segments.read(id, ahead)
     }
 
+    /// Messages that are nowhere, from this one on: up to the next that is there.
+    /// Those that nobody has written yet are among them.
+    pub(crate) fn missing(&self, id: u64) -> io::Result<Range<u64>> {
+        self.segments.missing(id)
+    }
+
     pub(crate) fn extents(&self) -> Vec<Extent> {
         self.segments.list()
     }

@@ -197,27 +197,30 @@ impl<D: Disk> Opening<'_, D> {
         course: &mut Course,
     ) -> Result<(Option<Checkpoint>, Vec<u64>), OpenError> {
         let mut found: Vec<(u64, Checkpoint)> = Vec::new();
-        let mut total = 0;
+        // It must speak of this log, and not of more than there is.
+        let end = |known: &Known<D::File>| known.header.base + known.header.size;
+        let reach = known.values().map(end).max().unwrap_or(0);
         for name in names {
             let Some(place) = checkpoint::place_of(name) else {
                 continue;
             };
-            total += 1;
-            let Some(checkpoint) = Checkpoint::load(&*self.disk, name)? else {
-                continue;
+            let fits = |checkpoint: &Checkpoint| {
+                checkpoint.place == place
+                    && uuid.is_none_or(|uuid| uuid == checkpoint.uuid)
+                    && place <= reach
             };
-            // It must speak of this log, and not of more than there is.
-            let end = |known: &Known<D::File>| known.header.base + known.header.size;
-            let reach = known.values().map(end).max().unwrap_or(0);
-            let fits = checkpoint.place == place
-                && uuid.is_none_or(|uuid| uuid == checkpoint.uuid)
-                && place <= reach;
-            if fits {
+            if let Some(checkpoint) = Checkpoint::load(&*self.disk, name)?.filter(fits) {
                 found.push((place, checkpoint));
+            } else {
+                // The log may grow beyond its place, and it would seem to speak of that.
+                self.disk.rename(name, &format!("{name}.damaged"))?;
+                course.report.checkpoints_lost += 1;
             }
         }
+        if course.report.checkpoints_lost > 0 {
+            self.disk.sync_dir()?;
+        }
         found.sort_by_key(|(place, _)| *place);
-        course.report.checkpoints_lost = total - found.len();
         let places = found.iter().map(|(place, _)| *place).collect();
         Ok((found.pop().map(|(_, checkpoint)| checkpoint), places))
     }
@@ -225,7 +228,8 @@ impl<D: Disk> Opening<'_, D> {
     /// Where the part of the last segment ends that is known to have been durable.
     fn vouched(segment: &Known<D::File>) -> Result<u64, OpenError> {
         let header = &segment.header;
-        let mut durable = header.base + PAGE;
+        // It had its first record before it had its name.
+        let mut durable = header.base + PAGE + SyncPoint::SIZE;
         let mut scan = Scan::new(
             &*segment.file,
             header.salt,
@@ -275,13 +279,13 @@ impl<D: Disk> Opening<'_, D> {
             });
             return Ok(());
         }
-        // Messages of segments that were given up are done.
         if checkpoint.is_none() && !course.has_begun {
+            // Messages of segments that were given up are done.
             course.has_begun = true;
             course.next_id = course.next_id.max(header.first_id);
+        } else if header.base + PAGE > from {
+            course.reach(header.first_id, true, self.replay);
         }
-        // What lies before it is missed even if all in here is behind the vouched end.
-        course.come_to(header.first_id, checkpoint.is_some(), self.replay);
         let mut index = Index::new();
         let mut scan = Scan::new(&*segment.file, header.salt, PAGE, end, segment.size);
         let mut damage = Vec::new();
@@ -293,13 +297,12 @@ impl<D: Disk> Opening<'_, D> {
                     payload,
                     ..
                 } => {
-                    if record.kind == Kind::Publish {
-                        index.note(record.id, offset);
-                    }
-                    if header.base + offset >= from
-                        && course.follow(&record, checkpoint.is_some(), self.replay)
-                    {
+                    if header.base + offset >= from && course.follow(&record, self.replay) {
                         self.deliver(&record, payload, course);
+                    }
+                    // What nobody is told of is not found either.
+                    if record.kind == Kind::Publish && record.id < course.next_id {
+                        index.note(record.id, offset);
                     }
                 }
                 Found::Hole { from: start, to } if header.base + to > from => {
@@ -347,7 +350,7 @@ impl<D: Disk> Opening<'_, D> {
             &*segment.file,
             segment.header.salt,
             from,
-            segment.size,
+            segment.header.limit(),
             segment.size,
         );
         // Where the batch under way begins, if its beginning was there.
@@ -469,8 +472,11 @@ impl<D: Disk> Opening<'_, D> {
         let mut number = damaged.chain(known.keys().copied()).max().unwrap_or(0) + 1;
         // Damage before it may have cost messages; what is missing otherwise was never
         // confirmed.
-        if let Some((_, first)) = records(carried).next().filter(|_| course.open.is_some()) {
-            course.come_to(first.id, true, self.replay);
+        if let Some((_, first)) = records(carried).next()
+            && course.open.is_some()
+            && first.id.saturating_sub(course.next_id) <= JUMP
+        {
+            course.reach(first.id, true, self.replay);
         }
         let carried = with_skips(carried, course.next_id);
         let mut seed = Seed {
@@ -495,7 +501,7 @@ impl<D: Disk> Opening<'_, D> {
             if !matches!(record.kind, Kind::Sync | Kind::Skip) {
                 course.report.carried += 1;
             }
-            if course.follow(&record, false, self.replay) {
+            if course.follow(&record, self.replay) {
                 self.deliver(&record, &payload, &mut course);
             }
             place += record.size() as usize;
@@ -581,43 +587,35 @@ impl<D: Disk> Opening<'_, D> {
 }
 
 impl Course {
-    /// Goes on to where a message would have this number.
-    fn come_to(&mut self, id: u64, gaps_are_lost: bool, replay: &mut dyn Replay) {
-        if id > self.next_id {
-            let mut here = RecordHeader::new(Kind::Sync, 0, 0, &[]);
-            here.id = id;
-            self.follow(&here, gaps_are_lost, replay);
-        }
-    }
-
     /// Goes on to a record, and finds out what is missing before it. False if it is a
     /// message that was there before: a write that failed may have left a copy.
-    fn follow(
-        &mut self,
-        record: &RecordHeader,
-        gaps_are_lost: bool,
-        replay: &mut dyn Replay,
-    ) -> bool {
+    fn follow(&mut self, record: &RecordHeader, replay: &mut dyn Replay) -> bool {
         let expected = self.next_id;
         if record.id.saturating_sub(expected) > JUMP {
             return false;
         }
-        if record.id > expected {
-            replay.missing(expected..record.id);
-        }
-        if record.id > expected && record.kind != Kind::Skip {
-            match self.open.take() {
-                Some(damage) => self.report.damage[damage].messages = expected..record.id,
-                None if gaps_are_lost || self.has_begun => {
-                    self.report.gaps.push(expected..record.id);
-                }
-                None => {}
-            }
-        }
+        self.reach(record.id, record.kind != Kind::Skip, replay);
         self.open = None;
         let is_message = record.kind == Kind::Publish;
-        self.next_id = expected.max(record.id + u64::from(is_message));
+        self.next_id += u64::from(is_message && record.id >= expected);
         !is_message || record.id >= expected
+    }
+
+    /// Goes on to this number. What was expected before is nowhere, and lost if anybody
+    /// was promised it.
+    fn reach(&mut self, id: u64, was_promised: bool, replay: &mut dyn Replay) {
+        let missing = self.next_id..id;
+        if missing.is_empty() {
+            return;
+        }
+        replay.missing(missing.clone());
+        self.next_id = id;
+        if was_promised {
+            match self.open.take() {
+                Some(damage) => self.report.damage[damage].messages = missing,
+                None => self.report.gaps.push(missing),
+            }
+        }
     }
 }
 
@@ -680,8 +678,8 @@ fn ends<F>(known: &BTreeMap<u64, Known<F>>, checkpoint: Option<&Checkpoint>) -> 
     ends
 }
 
-/// More messages than may be missing in one place: it is the number that is wrong.
-const JUMP: u64 = 1 << 26;
+/// More messages than may be missing within a segment: it is the number that is wrong.
+const JUMP: u64 = 1 << 24;
 /// The most of a hole that is copied.
 const QUARANTINE: u64 = 1 << 20;
 

@@ -48,7 +48,8 @@ impl<'a, F: DiskFile> Scan<'a, F> {
             salt,
             at: from.max(PAGE).next_multiple_of(8),
             end,
-            readable: end.min(size),
+            // What fills the last record up says nothing and may be cut off.
+            readable: end.min(size.next_multiple_of(8)),
             window: Vec::new(),
             window_at: 0,
         }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -50,8 +51,9 @@ pub(super) struct Index {
     /// The messages, from the first to one behind the last.
     pub(super) first: u64,
     pub(super) next: u64,
-    /// In units of eight bytes.
+    /// From this message on, in units of eight bytes.
     offsets: Vec<u32>,
+    origin: u64,
     /// False where only the range is known so far.
     is_complete: bool,
 }
@@ -89,8 +91,7 @@ impl Index {
         Self {
             first,
             next,
-            offsets: Vec::new(),
-            is_complete: false,
+            ..Self::default()
         }
     }
 
@@ -101,18 +102,20 @@ impl Index {
         }
     }
 
-    /// Notes a message, in the order of their numbers. A jump that no segment could
-    /// hold is damage, and nothing will be asked of it.
+    /// Notes a message, in the order of their numbers.
     pub(super) fn note(&mut self, id: u64, offset: u64) {
         if self.is_empty() {
-            (self.first, self.next) = (id, id);
+            (self.first, self.next, self.origin) = (id, id, id);
         }
-        if id < self.next || id - self.next > JUMP {
+        if id < self.next {
             return;
         }
-        // Numbers that are missing share the place of the next one.
-        while (self.offsets.len() as u64) * STEP <= id - self.first {
-            self.offsets.push((offset / 8) as u32);
+        // Numbers that are missing share the place of the next one. Behind a jump that no
+        // segment could hold nothing is noted: all is looked for from there on.
+        if id - self.next <= JUMP && self.offsets.len() as u64 >= (self.next - self.origin) / STEP {
+            while (self.offsets.len() as u64) * STEP <= id - self.origin {
+                self.offsets.push((offset / 8) as u32);
+            }
         }
         self.next = id + 1;
     }
@@ -122,9 +125,9 @@ impl Index {
     }
 
     fn start(&self, id: u64) -> u64 {
-        let place = ((id - self.first) / STEP) as usize;
-        let offset = self.offsets.get(place).copied().unwrap_or(0);
-        (u64::from(offset) * 8).max(PAGE)
+        let place = (id.saturating_sub(self.origin) / STEP) as usize;
+        let offset = self.offsets.get(place).or(self.offsets.last());
+        (u64::from(offset.copied().unwrap_or(0)) * 8).max(PAGE)
     }
 
     /// Bytes it takes.
@@ -320,6 +323,39 @@ impl<F: DiskFile> Segments<F> {
         }))
     }
 
+    /// Messages that are nowhere, from this one on: up to the next that is there.
+    /// Those that nobody has written yet are among them.
+    pub(super) fn missing(&self, id: u64) -> io::Result<Range<u64>> {
+        let (place, end) = {
+            let table = self.table.lock();
+            let next = table.by_message.range(id + 1..).next();
+            let next = next.map_or(u64::MAX, |(first, _)| *first);
+            let before = table.by_message.range(..=id).next_back();
+            let segment = before.and_then(|(_, number)| table.segments.get(number));
+            let Some(segment) = segment.filter(|segment| id < segment.index.next) else {
+                return Ok(id..next);
+            };
+            let place = (
+                Arc::clone(&segment.file),
+                segment.header.salt,
+                segment.index.start(id),
+                segment.end,
+            );
+            (place, segment.index.next.min(next))
+        };
+        let (file, salt, start, limit) = place;
+        let mut scan = Scan::new(&*file, salt, start, limit, limit);
+        while let Some(found) = scan.next()? {
+            if let Found::Record { header, .. } = found
+                && header.kind == Kind::Publish
+                && header.id >= id
+            {
+                return Ok(id..header.id.min(end));
+            }
+        }
+        Ok(id..end)
+    }
+
     fn read_index(
         &self,
         number: u64,
@@ -338,19 +374,9 @@ impl<F: DiskFile> Segments<F> {
         }
         let mut table = self.table.lock();
         if let Some(segment) = table.segments.get_mut(&number) {
-            let (first, next) = (segment.index.first, segment.index.next);
             // Its range is what it was: who asks for what is damaged gets `Lost`.
-            let mut known = index;
-            if known.is_empty() || known.first != first {
-                let mut shifted = Index::new();
-                shifted.note(first, PAGE);
-                for id in known.first..known.next {
-                    shifted.note(id, known.start(id));
-                }
-                known = shifted;
-            }
-            known.next = next.max(known.next);
-            segment.index = known;
+            (index.first, index.next) = (segment.index.first, segment.index.next.max(index.next));
+            segment.index = index;
         }
         Ok(())
     }

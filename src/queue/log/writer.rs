@@ -512,6 +512,9 @@ impl Seed {
             previous_end: self.previous_end,
             only_read: 0,
         };
+        if !header.is_sane() {
+            return Err(io::Error::other("the log has no places left"));
+        }
         let bytes = header.encode();
         spare.file.write_all_at(&bytes, 0)?;
         spare.file.write_all_at(&bytes, header.limit())?;
