@@ -174,7 +174,7 @@ impl Group {
                 self.apart.forget_below(self.cursor);
             }
             let marked = self.marked.remove(&id);
-            let attempts = marked.map_or(0, |marked| marked.attempts) + 1;
+            let attempts = marked.map_or(0, |marked| marked.attempts).saturating_add(1);
             let token = self.next_token;
             self.next_token += 1;
             let lease = Lease {
