@@ -214,6 +214,7 @@ impl QueueBuilder {
             undurable: 4 << 20,
             tail: self.tail,
             seed,
+            only_reads: false,
         };
         let bell = Arc::new(Bell::default());
         let mut book = Book::new(millis(self.dedup_window));

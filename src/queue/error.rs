@@ -2,6 +2,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::log::Failed;
+use super::storage::LockError;
 
 /// A directory that could not be opened as a queue.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +19,16 @@ pub enum OpenError {
     Newer {
         /// The file.
         file: String,
-        /// Its words of features, joined.
+        /// Its word of features for all who read.
+        features: u32,
+    },
+    /// A file was written by a newer version of this crate, and this one may read it only:
+    /// see [`Queue::open_read_only`](super::Queue::open_read_only).
+    #[error("{file} can be read, but not written without knowing features {features:#010x}")]
+    OnlyReadable {
+        /// The file.
+        file: String,
+        /// Its word of features for those who write.
         features: u32,
     },
     /// A file belongs to another queue.
@@ -40,6 +50,15 @@ pub enum OpenError {
     /// The disk failed. Nothing was lost by that; try again.
     #[error("the queue could not be read or begun")]
     Io(#[from] io::Error),
+}
+
+impl From<LockError> for OpenError {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::Held { pid } => Self::Locked { pid },
+            LockError::Io(error) => Self::Io(error),
+        }
+    }
 }
 
 /// A message that was not taken, or of which nobody can say whether it lasts.

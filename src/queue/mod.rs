@@ -152,6 +152,7 @@ mod ids;
 mod log;
 mod marks;
 mod message;
+mod offline;
 #[allow(
     clippy::module_inception,
     reason = "the block's main type has its name"
@@ -179,6 +180,7 @@ pub use durability::Durability;
 pub use error::{OpenError, PublishError, RecvError, SettleError};
 pub use log::{Damage, DamageKind, Recovery};
 pub use message::{Message, Priority, Published};
+pub use offline::{Fix, GroupState, ReadOnlyQueue, Repair, Space, StoredMessage, Verification};
 pub use queue::{Queue, Start};
 pub use reader::{Event, Reader};
 pub use retention::Retention;

@@ -89,6 +89,10 @@ impl<D: Disk> Queue<D> {
         }
     }
 
+    pub(super) fn core(&self) -> &Core<D> {
+        &self.core
+    }
+
     /// What was found when it was opened.
     pub fn recovery(&self) -> &Recovery {
         &self.recovery

@@ -28,13 +28,16 @@ pub(crate) struct SegmentHeader {
     /// given up, or lies here. Zero if there is none.
     pub(crate) previous: u64,
     pub(crate) previous_end: u64,
+    /// Features that one must know who writes here, and that are not known. It is whole
+    /// and can be read; nobody writes such a header.
+    pub(crate) only_read: u32,
 }
 
 /// Why bytes are no header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BadHeader {
     Damaged,
-    /// It is whole, and says that older programs must leave it alone.
+    /// It is whole, and says that older programs cannot read it.
     Unknown {
         features: u32,
     },
@@ -68,7 +71,7 @@ impl SegmentHeader {
         if &bytes[..8] != MAGIC || crc32c(&bytes[..HEADER - 4]) != u32_at(bytes, HEADER - 4) {
             return Err(BadHeader::Damaged);
         }
-        let features = u32_at(bytes, 8) | u32_at(bytes, 12);
+        let features = u32_at(bytes, 8);
         if features != 0 {
             return Err(BadHeader::Unknown { features });
         }
@@ -84,6 +87,7 @@ impl SegmentHeader {
             size: word(4),
             previous: word(5),
             previous_end: word(6),
+            only_read: u32_at(bytes, 12),
         };
         // What no program of ours writes is damage, whatever the checksum says.
         if header.is_sane() {

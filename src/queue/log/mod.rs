@@ -3,14 +3,17 @@
 //!
 //! `format.rs` is the bytes; `scan.rs` reads them; `commit.rs` is who writes when;
 //! `writer.rs` the end of the log; `segments.rs` where messages lie, `locate.rs` where
-//! nobody noted it; `recover.rs` what is there after a crash; `checkpoint.rs` what
-//! shortens that.
+//! nobody noted it, `moved.rs` those that were moved; `recover.rs` what is there after a
+//! crash, `absent.rs` what is not; `checkpoint.rs` what shortens that; `inspect.rs` reads
+//! it all, `mend.rs` writes over what is damaged.
 
 mod absent;
 mod checkpoint;
 mod commit;
 pub(crate) mod format;
+mod inspect;
 mod locate;
+mod mend;
 mod moved;
 mod recover;
 mod report;
@@ -25,6 +28,8 @@ mod writer;
 mod models;
 
 pub(crate) use commit::{Failed, Mark, Ticket};
+pub(crate) use inspect::Inspected;
+pub(crate) use mend::{Mended, mend};
 pub(crate) use moved::Lying;
 pub use report::{Damage, DamageKind, Recovery};
 pub(crate) use segments::{Extent, ReadAhead, ReadError, Stored};
@@ -44,7 +49,7 @@ use self::segments::Segments;
 use self::writer::{FRONT, Limits, Writer, segment_name};
 use super::bell::Bell;
 use super::error::OpenError;
-use super::storage::{Disk, LockError};
+use super::storage::Disk;
 use crate::rng::Rng;
 use crate::sync::Mutex;
 use crate::task::Executor;
@@ -59,6 +64,8 @@ pub(crate) struct Options {
     /// Bytes of the newest records kept in memory.
     pub(crate) tail: usize,
     pub(crate) seed: u64,
+    /// The disk only seems to be written: what must not be is read as well.
+    pub(crate) only_reads: bool,
 }
 
 /// Gets what a log contains while it is opened.
@@ -163,7 +170,7 @@ impl<D: Disk> Sink for End<D> {
     }
 }
 
-const LOCK: &str = "LOCK";
+pub(crate) const LOCK: &str = "LOCK";
 
 impl<D: Disk> Log<D> {
     pub(crate) fn open(
@@ -174,10 +181,7 @@ impl<D: Disk> Log<D> {
         replay: &mut dyn Replay,
     ) -> Result<(Self, Recovery, Wall), OpenError> {
         let disk = Arc::new(disk);
-        let lock = disk.lock(LOCK).map_err(|error| match error {
-            LockError::Held { pid } => OpenError::Locked { pid },
-            LockError::Io(error) => OpenError::Io(error),
-        })?;
+        let lock = disk.lock(LOCK)?;
         let segments = Arc::new(Segments::new(options.tail));
         let opening = Opening {
             disk: Arc::clone(&disk),
@@ -193,6 +197,7 @@ impl<D: Disk> Log<D> {
             rng: Rng::with_seed(options.seed),
             segments: Arc::clone(&segments),
             replay,
+            only_reads: options.only_reads,
         };
         let mut opened = opening.run()?;
         opened.writer.reserve();

@@ -24,7 +24,7 @@ use super::format::{
 use super::moved::Tally;
 use super::report::{Damage, DamageKind, Recovery};
 use super::scan::{Found, Scan};
-use super::segments::{Index, Segment, Segments, read_header};
+use super::segments::{Index, Segment, Segments, read_header, records};
 use super::wall::Wall;
 use super::writer::{Current, Limits, Seed, Spare, Writer, segment_name, sync_record};
 use super::{Replay, Replayed};
@@ -40,6 +40,8 @@ pub(super) struct Opening<'a, D: Disk> {
     pub(super) rng: Rng,
     pub(super) segments: Arc<Segments<D::File>>,
     pub(super) replay: &'a mut dyn Replay,
+    /// What it writes goes nowhere.
+    pub(super) only_reads: bool,
 }
 
 /// What an opening found, beside the writer.
@@ -147,6 +149,12 @@ impl<D: Disk> Opening<'_, D> {
             let file = self.disk.open(name)?;
             let size = file.size()?;
             let header = match read_header(&file)? {
+                Ok(header) if header.only_read != 0 && !self.only_reads => {
+                    return Err(OpenError::OnlyReadable {
+                        file: name.clone(),
+                        features: header.only_read,
+                    });
+                }
                 Ok(header) if header.number == number => header,
                 Err(BadHeader::Unknown { features }) => {
                     return Err(OpenError::Newer {
@@ -503,6 +511,14 @@ impl<D: Disk> Opening<'_, D> {
         // Numbers of files that were set aside are taken as well.
         let damaged = course.report.damage.iter().map(|damage| damage.segment);
         let mut number = damaged.chain(known.keys().copied()).max().unwrap_or(0) + 1;
+        // Damage before it may have cost messages; what is missing otherwise was never
+        // confirmed.
+        if let Some((_, first)) = records(carried).next()
+            && course.open.is_some()
+            && first.id.saturating_sub(course.next_id) <= JUMP
+        {
+            course.reach(first.id, true);
+        }
         let carried = with_skips(carried, course.next_id);
         let mut seed = Seed {
             previous: last.map_or(0, |last| last.number),

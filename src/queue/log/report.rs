@@ -50,6 +50,8 @@ pub struct Damage {
 pub enum DamageKind {
     /// Both copies of a segment's header: the file was set aside as a whole.
     Header,
+    /// One copy of a segment's header: the other one is used.
+    HeaderCopy,
     /// A record that had been durable.
     Record,
     /// The file is shorter than it was made.

@@ -57,7 +57,8 @@ impl<'a, F: DiskFile> Scan<'a, F> {
 
     /// The next find, or `None` once the end was reached.
     pub(super) fn next(&mut self) -> io::Result<Option<Found<'_>>> {
-        if self.at >= self.end {
+        // Nothing fits there.
+        if self.at + RECORD_HEADER as u64 > self.end {
             return Ok(None);
         }
         let from = self.at;

@@ -44,6 +44,13 @@ pub(super) struct Segment<F> {
     pub(super) tally: Tally,
 }
 
+/// A segment and where its records end.
+pub(super) struct Held<F> {
+    pub(super) file: Arc<F>,
+    pub(super) header: SegmentHeader,
+    pub(super) end: u64,
+}
+
 /// Where messages lie in a segment: of every sixteenth that this process wrote or
 /// replayed the offset. Those before are looked for in the file.
 #[derive(Debug, Clone, Default)]
@@ -297,6 +304,17 @@ impl<F: DiskFile> Segments<F> {
             time: segment.tally.time,
         };
         table.segments.values().map(extent).collect()
+    }
+
+    /// All of them, to be read as they lie there.
+    pub(super) fn held(&self) -> Vec<Held<F>> {
+        let table = self.table.lock();
+        let held = |segment: &Segment<F>| Held {
+            file: Arc::clone(&segment.file),
+            header: segment.header,
+            end: segment.end,
+        };
+        table.segments.values().map(held).collect()
     }
 
     /// Bytes of all segments, and of memory for finding messages in them.

@@ -63,6 +63,7 @@ fn options() -> Options {
         undurable: 12 << 10,
         tail: 8 << 10,
         seed: 7,
+        only_reads: false,
     }
 }
 
@@ -164,6 +165,7 @@ impl Life {
             clock: ManualClock::new(),
             options: Options {
                 seed: rng.next_u64(),
+                only_reads: false,
                 ..options()
             },
             rng,

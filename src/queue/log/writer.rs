@@ -514,6 +514,7 @@ impl Seed {
             size: spare.size,
             previous: self.previous,
             previous_end: self.previous_end,
+            only_read: 0,
         };
         if !header.is_sane() {
             return Err(io::Error::other("the log has no places left"));
@@ -589,6 +590,6 @@ fn first_id(bytes: &[u8]) -> u64 {
     records(bytes).next().map_or(0, |(_, header)| header.id)
 }
 
-pub(super) fn segment_name(number: u64) -> String {
+pub(crate) fn segment_name(number: u64) -> String {
     format!("{number:012}.segment")
 }

@@ -13,6 +13,7 @@ pub use real::RealDisk;
 pub use sim::{Fault, SimDisk, SimFile, SimLock};
 
 use std::io;
+use std::sync::Arc;
 
 /// One directory of files.
 ///
@@ -52,6 +53,14 @@ pub trait Disk: Send + Sync + 'static {
     /// `NotFound`, and those of the system.
     fn open(&self, name: &str) -> io::Result<Self::File>;
 
+    /// Opens a file to read only, which may be allowed where writing is not.
+    ///
+    /// # Errors
+    /// `NotFound`, and those of the system.
+    fn open_to_read(&self, name: &str) -> io::Result<Self::File> {
+        self.open(name)
+    }
+
     /// Gives a file another name, in the place of the file that had it.
     ///
     /// # Errors
@@ -81,6 +90,57 @@ pub trait Disk: Send + Sync + 'static {
     /// # Errors
     /// [`LockError::Held`] if another process, or another queue of this one, has it.
     fn lock(&self, name: &str) -> Result<Self::Lock, LockError>;
+
+    /// Keeps others from locking the directory as [`lock`](Self::lock) does, without
+    /// changing anything in it. Several may do so at once, if the disk can have that.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] if somebody has it locked.
+    fn lock_to_read(&self, name: &str) -> Result<Self::Lock, LockError> {
+        self.lock(name)
+    }
+}
+
+/// A disk that several have.
+impl<D: Disk> Disk for Arc<D> {
+    type File = D::File;
+    type Lock = D::Lock;
+
+    fn create(&self, name: &str) -> io::Result<D::File> {
+        (**self).create(name)
+    }
+
+    fn open(&self, name: &str) -> io::Result<D::File> {
+        (**self).open(name)
+    }
+
+    fn open_to_read(&self, name: &str) -> io::Result<D::File> {
+        (**self).open_to_read(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        (**self).rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        (**self).remove(name)
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        (**self).list()
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        (**self).sync_dir()
+    }
+
+    fn lock(&self, name: &str) -> Result<D::Lock, LockError> {
+        (**self).lock(name)
+    }
+
+    fn lock_to_read(&self, name: &str) -> Result<D::Lock, LockError> {
+        (**self).lock_to_read(name)
+    }
 }
 
 /// An open file. Several threads read while one writes.

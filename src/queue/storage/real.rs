@@ -35,6 +35,16 @@ impl RealDisk {
         Ok(Self { path })
     }
 
+    /// The directory at this path, which is there.
+    ///
+    /// # Errors
+    /// `NotFound` if it is not, and those of the file system.
+    pub fn existing(path: impl AsRef<Path>) -> io::Result<Self> {
+        let path = path.as_ref().to_owned();
+        fs::read_dir(&path)?;
+        Ok(Self { path })
+    }
+
     /// Where it lies.
     pub fn path(&self) -> &Path {
         &self.path
@@ -55,6 +65,10 @@ impl Disk for RealDisk {
         let mut options = OpenOptions::new();
         options.read(true).write(true);
         options.open(self.path.join(name))
+    }
+
+    fn open_to_read(&self, name: &str) -> io::Result<File> {
+        File::open(self.path.join(name))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -95,14 +109,34 @@ impl Disk for RealDisk {
                 let _ = writeln!(file, "{}", std::process::id());
                 Ok(file)
             }
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                let _ = file.take(32).read_to_string(&mut text);
-                let pid = text.trim().parse().ok();
-                Err(LockError::Held { pid })
-            }
-            Err(TryLockError::Error(error)) => Err(LockError::Io(error)),
+            Err(error) => Err(refused(file, error)),
         }
+    }
+
+    fn lock_to_read(&self, name: &str) -> Result<File, LockError> {
+        let file = match self.open_to_read(name) {
+            // Nobody has ever had it open: the directory itself has to do.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => File::open(&self.path),
+            opened => opened,
+        };
+        let file = file.map_err(LockError::Io)?;
+        match file.try_lock_shared() {
+            Ok(()) => Ok(file),
+            Err(error) => Err(refused(file, error)),
+        }
+    }
+}
+
+/// Finds out who has the lock.
+fn refused(file: File, error: TryLockError) -> LockError {
+    match error {
+        TryLockError::WouldBlock => {
+            let mut text = String::new();
+            let _ = file.take(32).read_to_string(&mut text);
+            let pid = text.trim().parse().ok();
+            LockError::Held { pid }
+        }
+        TryLockError::Error(error) => LockError::Io(error),
     }
 }
 
