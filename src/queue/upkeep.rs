@@ -190,6 +190,7 @@ impl<D: Disk> Core<D> {
     /// Gives up segments that nobody needs.
     pub(super) fn release(&self) {
         let covered = self.log.covered();
+        self.check_moved(covered);
         let retired = {
             let mut book = self.book.lock();
             let spaces = self.spaces(&mut book, covered);
@@ -206,6 +207,21 @@ impl<D: Disk> Core<D> {
         }
         if !retired.is_empty() {
             self.bell.ring();
+        }
+    }
+
+    /// Reads once more what was moved out of segments that are about to be given up. What
+    /// is damaged at its new place lies where it was.
+    fn check_moved(&self, covered: u64) {
+        let spaces = self.spaces(&mut self.book.lock(), covered);
+        let free = spaces.iter().filter(|space| space.is_free());
+        let free: Vec<_> = free
+            .map(|space| space.extent.first..space.extent.next)
+            .collect();
+        for (id, _) in self.log.moved() {
+            if free.iter().any(|messages| messages.contains(&id)) && !self.log.is_moved(id) {
+                self.log.forget_moved(&[id]);
+            }
         }
     }
 

@@ -154,7 +154,14 @@ impl<D: Disk> Log<D> {
         self.segments.moved.all()
     }
 
-    /// Forgets where these lie: they are done.
+    /// Whether a message can be read where it was moved to.
+    pub(crate) fn is_moved(&self, id: u64) -> bool {
+        let place = self.segments.moved.place(id);
+        let file = place.and_then(|place| self.segments.in_file(place));
+        file.is_some_and(|file| ReadAhead::default().pick(&file, id).is_ok())
+    }
+
+    /// Forgets where these lie: they are done, or not there.
     pub(crate) fn forget_moved(&self, done: &[u64]) {
         let mut places = self.segments.moved.places.lock();
         for id in done {

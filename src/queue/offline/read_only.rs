@@ -81,11 +81,18 @@ impl<D: Disk> ReadOnlyQueue<D> {
     /// All messages from this number on that are still there, those that everybody is
     /// done with included; what is damaged is left out.
     pub fn messages(&self, from: u64) -> impl Iterator<Item = io::Result<StoredMessage>> {
-        let mut extents = self.seen.log.extents();
-        extents.sort_by_key(|extent| extent.first);
-        let mut ids = extents
-            .into_iter()
-            .flat_map(move |extent| extent.first.max(from)..extent.next);
+        let extents = self.seen.log.extents();
+        let published = extents.iter().map(|extent| extent.first..extent.next);
+        let moved = self.seen.log.moved().into_iter().map(|(id, _)| id..id + 1);
+        let mut held: Vec<_> = published.chain(moved).collect();
+        held.sort_by_key(|ids| ids.start);
+        // One that was moved may still be where it was as well.
+        let mut next = from;
+        let mut ids = held.into_iter().flat_map(move |ids| {
+            let start = ids.start.max(next);
+            next = next.max(ids.end);
+            start..ids.end
+        });
         let mut ahead = ReadAhead::default();
         std::iter::from_fn(move || ids.find_map(|id| self.read_with(id, &mut ahead).transpose()))
     }
