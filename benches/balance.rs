@@ -17,11 +17,11 @@ fn main() {
 
 /// A balancer of so many members, in use for a while.
 fn balancer(policy: Policy, members: usize, weigh: impl Fn(usize) -> f64) -> Balancer<usize> {
-    let builder = Balancer::builder().policy(policy);
+    let builder = Balancer::<usize>::builder().policy(policy);
     let balancer = builder.build().expect("coherent");
     for member in 0..members {
         let member = Member::new(member).weight(weigh(member));
-        balancer.add(member).expect("there is room");
+        balancer.add_member(member).expect("there is room");
     }
     for _ in 0..100_000 {
         balancer.pick().expect("there are members").succeed();
@@ -42,12 +42,20 @@ fn picks(criterion: &mut Criterion) {
         for policy in policies {
             let balancer = balancer(policy, members, |_| 1.0);
             group.bench_function(BenchmarkId::new(policy.name(), members), |bencher| {
-                bencher.iter(|| balancer.pick().map(|pick| (black_box(*pick), pick.succeed())));
+                bencher.iter(|| {
+                    balancer
+                        .pick()
+                        .map(|pick| (black_box(*pick), pick.succeed()))
+                });
             });
         }
         let weighted = balancer(Policy::RoundRobin, members, |member| 1.0 + member as f64);
         group.bench_function(BenchmarkId::new("smooth weighted", members), |bencher| {
-            bencher.iter(|| weighted.pick().map(|pick| (black_box(*pick), pick.succeed())));
+            bencher.iter(|| {
+                weighted
+                    .pick()
+                    .map(|pick| (black_box(*pick), pick.succeed()))
+            });
         });
     }
     group.finish();

@@ -27,6 +27,7 @@ pub struct Arguments {
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Block {
+    Balance,
     Bloom,
     CacheHitRatio,
     CacheThroughput,
@@ -36,7 +37,8 @@ pub enum Block {
 }
 
 impl Block {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
+        Self::Balance,
         Self::Bloom,
         Self::CacheHitRatio,
         Self::CacheThroughput,
@@ -48,6 +50,7 @@ impl Block {
     /// The feature of this crate that brings the block's rivals.
     pub const fn feature(self) -> &'static str {
         match self {
+            Self::Balance => "balance",
             Self::Bloom => "bloom",
             Self::CacheHitRatio | Self::CacheThroughput | Self::CacheMemory => "cache",
             Self::Router => "router",
@@ -59,6 +62,7 @@ impl Block {
 impl fmt::Display for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Balance => "balance",
             Self::Bloom => "bloom",
             Self::CacheHitRatio => "cache-hit-ratio",
             Self::CacheThroughput => "cache-throughput",

@@ -12,6 +12,8 @@
 //! that comes back is compared with its key.
 
 pub mod arguments;
+#[cfg(feature = "balance")]
+pub mod balance;
 #[cfg(feature = "bloom")]
 pub mod bloom;
 #[cfg(feature = "cache")]
@@ -19,6 +21,7 @@ pub mod cache;
 #[cfg(any(feature = "cache", feature = "singleflight"))]
 pub mod counting;
 #[cfg(any(
+    feature = "balance",
     feature = "bloom",
     feature = "cache",
     feature = "router",

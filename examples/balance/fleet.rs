@@ -3,24 +3,25 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::error::Error;
 use std::time::Duration;
 
-use tenfold::balance::{Balancer, BuildError, MemberError, Pick, PickError, Policy};
+use tenfold::balance::{Balancer, Pick, Policy};
 use tenfold::rng::Rng;
 use tenfold::time::ManualClock;
 
 /// What goes on in the fleet.
 #[derive(Clone, Copy)]
-pub struct Scenario {
-    pub name: &'static str,
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
     /// Of what the healthy fleet could do.
-    pub load: f64,
-    pub clients: usize,
-    pub trouble: Trouble,
+    pub(crate) load: f64,
+    pub(crate) clients: usize,
+    pub(crate) trouble: Trouble,
 }
 
 #[derive(Clone, Copy)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     None,
     /// So many servers take so many times as long, from one part of the run to another.
     Slow {
@@ -35,31 +36,23 @@ pub enum Trouble {
 
 /// One figure per question, of all requests of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Milliseconds that 99 % and 99.9 % of the successful requests were within.
-    pub p99: f64,
-    pub p999: f64,
+    pub(crate) p99: f64,
+    pub(crate) p999: f64,
     /// Percent of all requests.
-    pub errors: f64,
+    pub(crate) errors: f64,
 }
 
 /// How requests are sent.
 #[derive(Clone, Copy)]
-pub struct Sender {
-    pub name: &'static str,
-    pub policy: Policy,
-    pub ejects: bool,
+pub(crate) struct Sender {
+    pub(crate) name: &'static str,
+    pub(crate) policy: Policy,
+    pub(crate) ejects: bool,
 }
 
-/// Why a run came to no result: none of these happens.
-#[derive(Debug)]
-pub enum Broken {
-    Build(BuildError),
-    Member(MemberError),
-    Pick(PickError),
-}
-
-pub const SERVERS: usize = 10;
+pub(crate) const SERVERS: usize = 10;
 const WORKERS: usize = 4;
 /// Nanoseconds that a healthy server takes on average.
 const SERVICE: f64 = 10e6;
@@ -67,7 +60,7 @@ const SERVICE: f64 = 10e6;
 const SIGMA: f64 = 0.8;
 const FAILS_IN: u64 = 200_000;
 
-pub const SENDERS: [Sender; 6] = [
+pub(crate) const SENDERS: [Sender; 6] = [
     sender("round robin", Policy::RoundRobin, false),
     sender("random", Policy::Random, false),
     sender("P2C least", Policy::LeastRequest, false),
@@ -85,7 +78,7 @@ const fn sender(name: &'static str, policy: Policy, ejects: bool) -> Sender {
 }
 
 /// The bad days that balancers are judged by.
-pub fn scenarios() -> Vec<Scenario> {
+pub(crate) fn scenarios() -> Vec<Scenario> {
     let slow = |servers, times| Trouble::Slow {
         servers,
         times,
@@ -132,12 +125,21 @@ struct Flight<'a> {
 }
 
 /// Sends so many requests.
-pub fn run(scenario: &Scenario, by: Sender, requests: usize, seed: u64) -> Result<Outcome, Broken> {
+pub(crate) fn run(
+    scenario: &Scenario,
+    by: Sender,
+    requests: usize,
+    seed: u64,
+) -> Result<Outcome, Box<dyn Error>> {
     let clock = ManualClock::new();
     let start = clock.now().as_nanos();
     let mut clients = Vec::new();
     for client in 0..scenario.clients {
-        clients.push(client_of(by, &clock, seed.wrapping_mul(1000) + client as u64)?);
+        clients.push(client_of(
+            by,
+            &clock,
+            seed.wrapping_mul(1000) + client as u64,
+        )?);
     }
     let mut rng = Rng::with_seed(seed);
     let pause = SERVICE / (scenario.load * (SERVERS * WORKERS) as f64);
@@ -148,12 +150,15 @@ pub fn run(scenario: &Scenario, by: Sender, requests: usize, seed: u64) -> Resul
     let mut next = start;
     for number in 0..requests {
         next += (-unit(&mut rng).ln() * pause) as u64;
-        while flights.peek().is_some_and(|Reverse(flight)| flight.ends <= next) {
+        while flights
+            .peek()
+            .is_some_and(|Reverse(flight)| flight.ends <= next)
+        {
             land(&mut flights, &clock, &mut latencies);
         }
         turn(&clock, next);
         let client = &clients[rng.below(clients.len() as u64) as usize];
-        let pick = client.pick().map_err(Broken::Pick)?;
+        let pick = client.pick()?;
         let server = *pick;
         let ok = !scenario.fails(server, &mut rng);
         let ends = if ok {
@@ -186,17 +191,32 @@ pub fn run(scenario: &Scenario, by: Sender, requests: usize, seed: u64) -> Resul
     })
 }
 
-fn client_of(by: Sender, clock: &ManualClock, seed: u64) -> Result<Balancer<usize>, Broken> {
-    let builder = Balancer::builder().policy(by.policy).clock(clock.clock()).seed(seed);
-    let builder = if by.ejects { builder } else { builder.no_ejection() };
-    let balancer = builder.build().map_err(Broken::Build)?;
+fn client_of(
+    by: Sender,
+    clock: &ManualClock,
+    seed: u64,
+) -> Result<Balancer<usize>, Box<dyn Error>> {
+    let builder = Balancer::builder()
+        .policy(by.policy)
+        .clock(clock.clock())
+        .seed(seed);
+    let builder = if by.ejects {
+        builder
+    } else {
+        builder.no_ejection()
+    };
+    let balancer = builder.build()?;
     for server in 0..SERVERS {
-        balancer.add(server).map_err(Broken::Member)?;
+        balancer.add(server)?;
     }
     Ok(balancer)
 }
 
-fn land(flights: &mut BinaryHeap<Reverse<Flight<'_>>>, clock: &ManualClock, latencies: &mut Vec<u64>) {
+fn land(
+    flights: &mut BinaryHeap<Reverse<Flight<'_>>>,
+    clock: &ManualClock,
+    latencies: &mut Vec<u64>,
+) {
     let Some(Reverse(flight)) = flights.pop() else {
         return;
     };
@@ -232,11 +252,12 @@ impl Scenario {
     /// How many times as long a server takes at this part of the run.
     fn times(&self, server: usize, part: f64) -> f64 {
         match self.trouble {
-            Trouble::Slow { servers, times, from, until }
-                if server < servers && (from..until).contains(&part) =>
-            {
-                times
-            }
+            Trouble::Slow {
+                servers,
+                times,
+                from,
+                until,
+            } if server < servers && (from..until).contains(&part) => times,
             _ => 1.0,
         }
     }

@@ -99,7 +99,11 @@ impl Autoscaler {
     /// Takes note of how busy so many members are on average, 0 to 1 (more, if work waits), and says how
     /// many there should be. What is no number counts as the target.
     pub fn observe(&mut self, now: Instant, members: u32, busy: f64) -> u32 {
-        let load = if busy.is_finite() { busy.max(0.0) / self.target } else { 1.0 };
+        let load = if busy.is_finite() {
+            busy.max(0.0) / self.target
+        } else {
+            1.0
+        };
         let right = if (load - 1.0).abs() <= self.tolerance {
             members
         } else {

@@ -110,13 +110,21 @@ impl<M> Balancer<M> {
         lease.map(Pick::silent).ok_or(UnknownMember(id))
     }
 
-    /// Adds a member, or a value as a member of weight 1. Unless nobody was picked yet,
-    /// it starts [slowly](BalancerBuilder::slow_start).
+    /// Adds a member of weight 1. Unless nobody was picked yet, it starts
+    /// [slowly](BalancerBuilder::slow_start).
+    ///
+    /// # Errors
+    /// [`MemberError::TooMany`] if there is no room.
+    pub fn add(&self, member: M) -> Result<MemberId, MemberError> {
+        self.add_member(Member::new(member))
+    }
+
+    /// Adds a member with all that there is to say of it.
     ///
     /// # Errors
     /// [`MemberError`] if it cannot be as described, or there is no room.
-    pub fn add(&self, member: impl Into<Member<M>>) -> Result<MemberId, MemberError> {
-        self.0.add(member.into())
+    pub fn add_member(&self, member: Member<M>) -> Result<MemberId, MemberError> {
+        self.0.add(member)
     }
 
     /// Removes a member: it is not picked again. Who has it in use may finish; the last of them drops it.
@@ -174,7 +182,12 @@ impl<M> Balancer<M> {
     /// What was done so far, and how the members are. Takes a time proportional to them.
     pub fn stats(&self) -> BalancerStats {
         let members = self.members();
-        let count = |health| members.iter().filter(|member| member.health == health).count();
+        let count = |health| {
+            members
+                .iter()
+                .filter(|member| member.health == health)
+                .count()
+        };
         let draining = count(Health::Draining);
         let roster = self.0.roster.lock();
         BalancerStats {
@@ -182,7 +195,10 @@ impl<M> Balancer<M> {
             members: members.len() - draining,
             healthy: count(Health::Healthy),
             draining,
-            in_flight: members.iter().map(|member| u64::from(member.in_flight)).sum(),
+            in_flight: members
+                .iter()
+                .map(|member| u64::from(member.in_flight))
+                .sum(),
             picks: self.0.chance.turns(),
             failures: self.0.failures.load(Ordering::Relaxed),
             ejections: roster.ejections,

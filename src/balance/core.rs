@@ -50,14 +50,14 @@ impl<M> Core<M> {
         }
     }
 
-    /// Uses a member that the policy chooses.
+    /// Uses a member that the policy chooses. Answers also since when, if the policy asks for that.
     #[inline]
     pub(super) fn pick(&self) -> Result<(Lease<'_, M>, u64), PickError> {
         let now = self.moment();
-        match self.try_pick(now) {
-            Some(lease) => Ok((lease, now)),
-            None => Ok((self.pick_slowly(None)?, now)),
+        if let Some(lease) = self.try_pick(now) {
+            return Ok((lease, now));
         }
+        self.pick_slowly(None).map(|lease| (lease, now))
     }
 
     /// The same, and somebody else than this one if there is anybody.
@@ -89,7 +89,10 @@ impl<M> Core<M> {
         if let Some(lease) = tries.find(wanted) {
             return Ok(lease);
         }
-        let mut rest = self.table.all().filter_map(|slot| self.slots.get(slot)?.enter(self));
+        let mut rest = self
+            .table
+            .all()
+            .filter_map(|slot| self.slots.get(slot)?.enter(self));
         rest.find(wanted).ok_or_else(|| self.vacant())
     }
 
@@ -104,10 +107,12 @@ impl<M> Core<M> {
     #[inline]
     fn choose(&self, view: View, turn: u64, now: u64) -> u32 {
         match self.settings.policy {
-            Policy::RoundRobin if !view.is_weighted() => match (turn as u32).checked_rem(view.len()) {
-                Some(place) => self.table.at(view, place),
-                None => NOBODY,
-            },
+            Policy::RoundRobin if !view.is_weighted() => {
+                match (turn as u32).checked_rem(view.len()) {
+                    Some(place) => self.table.at(view, place),
+                    None => NOBODY,
+                }
+            }
             // Multiples of the golden ratio come back to any part of a circle at most three different
             // distances apart: no member's turns are bunched.
             Policy::RoundRobin => {
@@ -139,7 +144,11 @@ impl<M> Core<M> {
         let second = apart(below(random >> BITS, len - 1), first);
         let [first, second] = [first, second].map(|place| self.table.at(view, place));
         let cost = |slot| self.slots.get(slot).map_or(f32::INFINITY, &cost);
-        if cost(second) < cost(first) { second } else { first }
+        if cost(second) < cost(first) {
+            second
+        } else {
+            first
+        }
     }
 
     #[inline]
@@ -202,7 +211,9 @@ impl<M> Core<M> {
         self.failures.fetch_add(1, Ordering::Relaxed);
         match self.settings.policy {
             // However quick it was, nobody shall be drawn to it.
-            Policy::Adaptive => slot.pulse.took(self.since(began).max(PENALTY * self.pool())),
+            Policy::Adaptive => slot
+                .pulse
+                .took(self.since(began).max(PENALTY * self.pool())),
             Policy::PeakEwma => self.took_peak(slot, began),
             _ => {}
         }
@@ -223,7 +234,8 @@ impl<M> Core<M> {
 
     fn took_peak(&self, slot: &Slot<M>, began: u64) {
         let now = self.settings.clock.now().as_nanos();
-        slot.pulse.took_peak(now.saturating_sub(began).max(1) as f32, now);
+        slot.pulse
+            .took_peak(now.saturating_sub(began).max(1) as f32, now);
     }
 
     #[inline]
@@ -282,7 +294,11 @@ impl<M> Core<M> {
 
     /// Draws all estimates towards the one in the middle, which no single member can move.
     fn fade(&self, roster: &Roster<M>, nanos: f32) {
-        let slots = || roster.staying().filter_map(|entry| self.slots.get(entry.id.slot));
+        let slots = || {
+            roster
+                .staying()
+                .filter_map(|entry| self.slots.get(entry.id.slot))
+        };
         let mut latencies: Vec<f32> = slots().map(|slot| slot.pulse.latency()).collect();
         if latencies.is_empty() {
             return;
@@ -297,7 +313,10 @@ impl<M> Core<M> {
     /// Writes what is picked from.
     pub(super) fn refresh(&self, roster: &mut Roster<M>, now: Instant) {
         let plan = roster.plan(&self.settings, now);
-        for slot in roster.all().filter_map(|entry| self.slots.get(entry.id.slot)) {
+        for slot in roster
+            .all()
+            .filter_map(|entry| self.slots.get(entry.id.slot))
+        {
             slot.pulse.set_eligible(false);
         }
         let mut total = 0.0;
@@ -309,7 +328,8 @@ impl<M> Core<M> {
             }
         }
         self.sticky.set_weight(total as f32);
-        self.none_healthy.store(u32::from(plan.none_healthy), Ordering::Relaxed);
+        self.none_healthy
+            .store(u32::from(plan.none_healthy), Ordering::Relaxed);
         self.table.write(&plan.levels);
         let next = if self.settings.policy.is_timed() {
             plan.next.min(now + LOOK)
@@ -320,22 +340,38 @@ impl<M> Core<M> {
     }
 
     pub(super) fn add(&self, member: Member<M>) -> Result<MemberId, MemberError> {
-        let Member { value, weight, priority, identity } = member;
+        let Member {
+            value,
+            weight,
+            priority,
+            identity,
+        } = member;
         if !(weight > 0.0 && weight <= MOST_WEIGHT) {
-            return Err(MemberError::Weight { found: weight, max: MOST_WEIGHT });
+            return Err(MemberError::Weight {
+                found: weight,
+                max: MOST_WEIGHT,
+            });
         }
         let lowest = LEVELS as u8 - 1;
         if priority > lowest {
-            return Err(MemberError::Priority { found: priority, max: lowest });
+            return Err(MemberError::Priority {
+                found: priority,
+                max: lowest,
+            });
         }
-        let too_many = MemberError::TooMany { max: self.settings.max_members };
+        let too_many = MemberError::TooMany {
+            max: self.settings.max_members,
+        };
         let now = self.settings.clock.now();
         let mut roster = self.roster.lock();
         let number = roster.vacancy(self.settings.max_members).ok_or(too_many)?;
         let Some(slot) = self.slots.make(number) else {
             return Err(too_many);
         };
-        let id = MemberId { slot: number, generation: roster.added as u32 };
+        let id = MemberId {
+            slot: number,
+            generation: roster.added as u32,
+        };
         slot.pulse.reset(self.pool());
         if let Err(value) = slot.fill(value, id.generation) {
             drop(roster);
@@ -359,7 +395,7 @@ impl<M> Core<M> {
         let mut roster = self.roster.lock();
         let entry = roster.find(id).ok_or(UnknownMember(id))?;
         let (drain, handover) = Drain::new();
-        entry.leave(Some(handover));
+        entry.leave(handover);
         self.sticky.changed();
         self.refresh(&mut roster, now);
         drop(roster);
@@ -406,7 +442,7 @@ fn wait<M>(slot: &Slot<M>) -> f32 {
 /// A number below `len` from the low bits of a random one.
 #[inline]
 fn below(random: u64, len: u32) -> u32 {
-    ((random & ((1 << BITS) - 1)) * u64::from(len) >> BITS) as u32
+    (((random & ((1 << BITS) - 1)) * u64::from(len)) >> BITS) as u32
 }
 
 /// Skips one number, so that a number below `n - 1` becomes any below `n` but that one.

@@ -65,7 +65,9 @@ pub enum BuildError {
     #[error("ejection after 0 failures in a row would eject everybody, expected at least 1")]
     NoFailures,
     /// Ejected members would come back at once.
-    #[error("the back-off of ejections must be above zero and at most its greatest, found {base_ms} ms of {most_ms} ms")]
+    #[error(
+        "the back-off of ejections must be above zero and at most its greatest, found {base_ms} ms of {most_ms} ms"
+    )]
     BackOff {
         /// The first, in milliseconds.
         base_ms: u128,

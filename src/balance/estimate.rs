@@ -52,10 +52,12 @@ impl Pulse {
         store(&self.scale, 1.0 / weight);
     }
 
+    #[inline]
     pub(super) fn success(&self) -> f32 {
         load(&self.success)
     }
 
+    #[inline]
     pub(super) fn is_eligible(&self) -> bool {
         self.eligible.load(Ordering::Relaxed) != 0
     }
@@ -82,7 +84,10 @@ impl Pulse {
 
     /// A failure. Answers whether the member has failed often enough to be ejected.
     pub(super) fn failed(&self, ejection: Option<&Ejection>) -> bool {
-        let row = self.failed_in_a_row.load(Ordering::Relaxed).saturating_add(1);
+        let row = self
+            .failed_in_a_row
+            .load(Ordering::Relaxed)
+            .saturating_add(1);
         self.failed_in_a_row.store(row, Ordering::Relaxed);
         self.note(self.success(), 0.0);
         ejection.is_some_and(|ejection| {
@@ -106,6 +111,7 @@ impl Pulse {
         self.seen.store(0, Ordering::Relaxed);
     }
 
+    #[inline]
     fn note(&self, success: f32, outcome: f32) {
         let seen = (self.seen.load(Ordering::Relaxed) + 1).min(MEMORY);
         self.seen.store(seen, Ordering::Relaxed);
@@ -127,12 +133,12 @@ impl Pulse {
         }
     }
 
-    /// Without news the estimate goes back to what the pool takes, so that a member that was slow
-    /// is tried again, and one that was quick is not trusted for ever.
+    /// Without news the estimate goes back to a little less than what the pool takes, so that a
+    /// member that was slow is tried again, and one that was quick is not trusted for ever.
     pub(super) fn fade(&self, pool: f32, nanos: f32) {
         let latency = self.latency();
         let share = nanos / (nanos + FORGET);
-        store(&self.latency, latency + (pool - latency) * share);
+        store(&self.latency, latency + (HOPE * pool - latency) * share);
     }
 
     /// The peak-EWMA's estimate at a moment: it decays to nothing while there is no news.
@@ -176,6 +182,9 @@ const UP: f32 = 0.5;
 const DOWN: f32 = 0.1;
 /// How long the adaptive estimate remembers without news.
 const FORGET: f32 = 3e9;
+/// What a member of which there is no news is taken for, compared with the pool. At one, a client
+/// that sends one request after the other would never try again who was slow once.
+const HOPE: f32 = 0.8;
 /// The time constant of the peak-EWMA, which is Finagle's and tower's.
 const PEAK_DECAY: f32 = 10e9;
 /// How many requests the success rate looks back.

@@ -8,9 +8,9 @@ use std::time::Duration;
 ///
 /// let balancer = Balancer::new();
 /// balancer.add("10.0.0.1")?;
-/// balancer.add(Member::new("10.0.0.2").weight(2.5))?;
+/// balancer.add_member(Member::new("10.0.0.2").weight(2.5))?;
 /// // Used when too few of the others are healthy.
-/// balancer.add(Member::new("backup").priority(1))?;
+/// balancer.add_member(Member::new("backup").priority(1))?;
 /// # Ok::<(), tenfold::balance::MemberError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -53,12 +53,6 @@ impl<M> Member<M> {
     pub const fn identity(mut self, identity: u64) -> Self {
         self.identity = Some(identity);
         self
-    }
-}
-
-impl<M> From<M> for Member<M> {
-    fn from(value: M) -> Self {
-        Self::new(value)
     }
 }
 

@@ -24,6 +24,7 @@ pub enum Policy {
 
 impl Policy {
     /// Whether it asks how long requests take.
+    #[inline]
     pub(super) const fn is_timed(self) -> bool {
         matches!(self, Self::Adaptive | Self::PeakEwma)
     }

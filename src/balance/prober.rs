@@ -149,10 +149,16 @@ impl<M> Prober<M> {
             roster.staying().map(|entry| entry.id).collect()
         };
         let late = |probe: &Probe| {
-            let sent = probe.sent.is_some_and(|sent| sent + self.probing.timeout <= now);
+            let sent = probe
+                .sent
+                .is_some_and(|sent| sent + self.probing.timeout <= now);
             sent.then_some(false)
         };
-        let late: Vec<_> = self.probes.iter().filter_map(|(id, probe)| Some((*id, late(probe)?))).collect();
+        let late: Vec<_> = self
+            .probes
+            .iter()
+            .filter_map(|(id, probe)| Some((*id, late(probe)?)))
+            .collect();
         for (id, passed) in late {
             self.answered(id, passed);
         }
@@ -179,8 +185,16 @@ impl<M> Prober<M> {
     /// When [`due`](Self::due) has something to do next, unless members are added before:
     /// [`Instant::NEVER`] without members.
     pub fn next(&self) -> Instant {
-        let next = |probe: &Probe| probe.sent.map_or(probe.next, |sent| sent + self.probing.timeout);
-        self.probes.values().map(next).min().unwrap_or(Instant::NEVER)
+        let next = |probe: &Probe| {
+            probe
+                .sent
+                .map_or(probe.next, |sent| sent + self.probing.timeout)
+        };
+        self.probes
+            .values()
+            .map(next)
+            .min()
+            .unwrap_or(Instant::NEVER)
     }
 
     /// Takes the answer to a probe. Answers whether it made up our mind: the member is up now, or
@@ -193,12 +207,20 @@ impl<M> Prober<M> {
             return None;
         }
         probe.against += 1;
-        let enough = if probe.up { self.probing.fall } else { self.probing.rise };
+        let enough = if probe.up {
+            self.probing.fall
+        } else {
+            self.probing.rise
+        };
         if probe.against < enough {
             return None;
         }
         (probe.up, probe.against) = (passed, 0);
-        let known = if passed { self.balancer.mark_up(id) } else { self.balancer.mark_down(id) };
+        let known = if passed {
+            self.balancer.mark_up(id)
+        } else {
+            self.balancer.mark_down(id)
+        };
         known.ok().map(|_| passed)
     }
 }

@@ -39,8 +39,8 @@ pub(super) struct Entry<M> {
     last_ejection: Duration,
     returned: Instant,
     pub(super) ejections: u64,
-    /// Who waits for it to be unused; it is leaving if there is anything.
-    leaving: Option<Option<Arc<Handover<M>>>>,
+    /// Where its last user leaves it, once it was removed.
+    leaving: Option<Arc<Handover<M>>>,
 }
 
 /// What is picked from until the roster changes.
@@ -89,7 +89,7 @@ impl<M> Roster<M> {
     pub(super) fn vacate(&mut self, slot: u32) -> Option<Arc<Handover<M>>> {
         let entry = self.entries.get_mut(slot as usize)?.take();
         self.free.push(slot);
-        entry?.leaving?
+        entry?.leaving
     }
 
     /// All, those included who are leaving.
@@ -122,8 +122,13 @@ impl<M> Roster<M> {
         }
         let priority = entry.priority;
         let level = || self.staying().filter(|entry| entry.priority == priority);
-        let (total, out) = (level().count(), level().filter(|e| e.ejected_until.is_some()).count());
-        let most = ((total as f64 * ejection.share) as usize).max(1).min(total - 1);
+        let (total, out) = (
+            level().count(),
+            level().filter(|e| e.ejected_until.is_some()).count(),
+        );
+        let most = ((total as f64 * ejection.share) as usize)
+            .max(1)
+            .min(total - 1);
         if out >= most {
             self.spared += 1;
             return false;
@@ -163,8 +168,16 @@ impl<M> Roster<M> {
             until += shares[level];
             let whole = Some(level) == last;
             Level {
-                until: if whole { WHOLE } else { (until * WHOLE as f64) as u64 },
-                members: if shares[level] > 0.0 { members.collect() } else { Vec::new() },
+                until: if whole {
+                    WHOLE
+                } else {
+                    (until * WHOLE as f64) as u64
+                },
+                members: if shares[level] > 0.0 {
+                    members.collect()
+                } else {
+                    Vec::new()
+                },
             }
         });
         let levels: Vec<_> = levels.collect();
@@ -204,7 +217,13 @@ impl<M> Roster<M> {
 }
 
 impl<M> Entry<M> {
-    pub(super) fn new(id: MemberId, weight: f64, priority: u8, identity: u64, now: Instant) -> Self {
+    pub(super) fn new(
+        id: MemberId,
+        weight: f64,
+        priority: u8,
+        identity: u64,
+        now: Instant,
+    ) -> Self {
         Self {
             id,
             weight,
@@ -225,7 +244,7 @@ impl<M> Entry<M> {
         self.started = (!settings.slow_start.is_zero()).then_some(now);
     }
 
-    pub(super) fn leave(&mut self, handover: Option<Arc<Handover<M>>>) {
+    pub(super) fn leave(&mut self, handover: Arc<Handover<M>>) {
         self.leaving = Some(handover);
     }
 
@@ -239,9 +258,14 @@ impl<M> Entry<M> {
 
     pub(super) fn health(&self) -> Health {
         match self {
-            Self { leaving: Some(_), .. } => Health::Draining,
+            Self {
+                leaving: Some(_), ..
+            } => Health::Draining,
             Self { up: false, .. } => Health::Down,
-            Self { ejected_until: Some(_), .. } => Health::Ejected,
+            Self {
+                ejected_until: Some(_),
+                ..
+            } => Health::Ejected,
             _ => Health::Healthy,
         }
     }
@@ -291,7 +315,11 @@ fn shares(totals: &[(u32, u32); LEVELS], panic: f64) -> ([f64; LEVELS], [bool; L
     let (mut shares, mut panics) = ([0.0; LEVELS], [false; LEVELS]);
     let mut left = 1.0_f64;
     for (share, health) in shares.iter_mut().zip(health) {
-        *share = if sum < 1.0 { health / sum.max(f64::MIN_POSITIVE) } else { health.min(left) };
+        *share = if sum < 1.0 {
+            health / sum.max(f64::MIN_POSITIVE)
+        } else {
+            health.min(left)
+        };
         left = (left - *share).max(0.0);
     }
     if sum < 1.0 {
@@ -347,10 +375,16 @@ mod tests {
 
     #[test]
     fn only_levels_below_the_threshold_panic_and_only_if_the_others_do_not_suffice() {
-        assert_eq!(shares(&levels(&[(10, 4)]), 0.5).1[0], true);
-        assert_eq!(shares(&levels(&[(10, 6)]), 0.5).1[0], false);
-        assert_eq!(shares(&levels(&[(10, 1), (10, 10)]), 0.5).1[..2], [false, false]);
-        assert_eq!(shares(&levels(&[(10, 0)]), 0.0), ([0.0; LEVELS], [false; LEVELS]));
+        assert!(shares(&levels(&[(10, 4)]), 0.5).1[0]);
+        assert!(!shares(&levels(&[(10, 6)]), 0.5).1[0]);
+        assert_eq!(
+            shares(&levels(&[(10, 1), (10, 10)]), 0.5).1[..2],
+            [false, false]
+        );
+        assert_eq!(
+            shares(&levels(&[(10, 0)]), 0.0),
+            ([0.0; LEVELS], [false; LEVELS])
+        );
         assert!((shares(&levels(&[(0, 0), (4, 0)]), 0.5).0[1] - 1.0).abs() < 1e-9);
     }
 }

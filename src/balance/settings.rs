@@ -57,7 +57,10 @@ impl Ejection {
     }
 
     fn check(&self) -> Result<(), BuildError> {
-        check_share("the success rate of ejections", f64::from(self.success_rate))?;
+        check_share(
+            "the success rate of ejections",
+            f64::from(self.success_rate),
+        )?;
         check_share("the share of ejected members", self.share)?;
         if self.consecutive == 0 {
             return Err(BuildError::NoFailures);

@@ -9,10 +9,10 @@
 use std::iter::repeat_with;
 use std::sync::OnceLock;
 
+use super::PickError;
 use super::core::Core;
 use super::slot::{Lease, Slot};
 use super::table::NOBODY;
-use super::PickError;
 use crate::rng::{Rng, mix};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -42,7 +42,11 @@ impl Sticky {
     /// Forgets all homes. Called under the roster's lock.
     pub(super) fn changed(&self) {
         // Zero is what no home was computed at.
-        let next = self.generation.load(Ordering::Relaxed).wrapping_add(1).max(1);
+        let next = self
+            .generation
+            .load(Ordering::Relaxed)
+            .wrapping_add(1)
+            .max(1);
         self.generation.store(next, Ordering::Release);
     }
 
@@ -72,12 +76,20 @@ impl<M> Core<M> {
         let mut cells = Rng::with_seed(key);
         let homes = repeat_with(|| self.home(cells.next_u64())).take(TRIES);
         let mut homes = homes.filter_map(|number| self.slots.get(number));
-        if let Some(lease) = homes.by_ref().filter(room).find_map(|slot| slot.enter(self)) {
+        if let Some(lease) = homes
+            .by_ref()
+            .filter(room)
+            .find_map(|slot| slot.enter(self))
+        {
             return Ok((lease, now));
         }
         // All of them are busy or out: whoever has room, beginning at a place of the key's own.
         let skipped = (key >> 32) as usize % self.table.all().count().max(1);
-        let all = self.table.all().skip(skipped).chain(self.table.all().take(skipped));
+        let all = self
+            .table
+            .all()
+            .skip(skipped)
+            .chain(self.table.all().take(skipped));
         let mut all = all.filter_map(|number| self.slots.get(number)).filter(room);
         match all.find_map(|slot| slot.enter(self)) {
             Some(lease) => Ok((lease, now)),
@@ -88,7 +100,10 @@ impl<M> Core<M> {
     /// The number of the slot that the cell of this hash belongs to.
     #[inline]
     fn home(&self, hash: u64) -> u32 {
-        let homes = self.sticky.homes.get_or_init(|| (0..CELLS).map(|_| AtomicU64::new(0)).collect());
+        let homes = self
+            .sticky
+            .homes
+            .get_or_init(|| (0..CELLS).map(|_| AtomicU64::new(0)).collect());
         let cell = (hash >> (64 - CELLS.trailing_zeros())) as usize;
         let home = homes[cell].load(Ordering::Relaxed);
         if (home >> 32) as u32 == self.sticky.generation.load(Ordering::Acquire) {
@@ -103,7 +118,8 @@ impl<M> Core<M> {
         let cell = mix(cell as u64 + 1);
         let mut best = (f64::INFINITY, NOBODY);
         for entry in roster.staying() {
-            let chance = ((mix(cell ^ mix(entry.identity)) >> 11) + 1) as f64 / (1_u64 << 53) as f64;
+            let chance =
+                ((mix(cell ^ mix(entry.identity)) >> 11) + 1) as f64 / (1_u64 << 53) as f64;
             // The least of exponential times, each as quick as its weight is large.
             let time = -chance.ln() / entry.weight;
             if time < best.0 {

@@ -40,7 +40,7 @@ impl View {
 
     #[inline]
     fn start(self) -> usize {
-        (self.0 >> START & LEN) as usize
+        ((self.0 >> START) & LEN) as usize
     }
 
     /// Whether weights differ.
@@ -78,16 +78,23 @@ impl Table {
 
     #[cold]
     fn spilled(&self, point: u64) -> View {
-        let mut levels = self.levels.iter().map(|level| View(level.load(Ordering::Acquire)));
+        let mut levels = self
+            .levels
+            .iter()
+            .map(|level| View(level.load(Ordering::Acquire)));
         // The last has all; while levels are written over there may be none for a moment.
-        levels.find(|level| point < level.until()).unwrap_or(View(0))
+        levels
+            .find(|level| point < level.until())
+            .unwrap_or(View(0))
     }
 
     /// The slot of the member at this place of a level.
     #[inline]
     pub(super) fn at(&self, view: View, place: u32) -> u32 {
         let at = view.start() + place as usize;
-        self.order.get(at).map_or(NOBODY, |slot| slot.load(Ordering::Relaxed))
+        self.order
+            .get(at)
+            .map_or(NOBODY, |slot| slot.load(Ordering::Relaxed))
     }
 
     /// The slot of the member whose part of the circle this point lies in: a constant number of
@@ -98,7 +105,7 @@ impl Table {
         if len == 0 {
             return NOBODY;
         }
-        let piece = (u64::from(point) * len as u64 >> 32) as usize;
+        let piece = ((u64::from(point) * len as u64) >> 32) as usize;
         let Some(guide) = self.guide.get(start + piece) else {
             return NOBODY;
         };
@@ -145,7 +152,9 @@ impl Table {
             let until = (before / total * CIRCLE) as u64;
             end.store(until.min(u64::from(u32::MAX)) as u32, Ordering::Relaxed);
             let last = place + 1 == members.len();
-            while piece < members.len() && (last || (piece as u64) << 32 < until * members.len() as u64) {
+            while piece < members.len()
+                && (last || (piece as u64) << 32 < until * members.len() as u64)
+            {
                 self.guide[start + piece].store(place as u32, Ordering::Relaxed);
                 piece += 1;
             }

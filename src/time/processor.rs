@@ -71,7 +71,11 @@ mod counter {
             nanos: nanos_now.max(LATEST.load(Ordering::Acquire)) + MARGIN,
             scale: scale(passed, ticks_now.saturating_sub(ticks)).unwrap_or(0),
         });
-        if rate.scale == 0 { nanos_now } else { rate.nanos_at(self::ticks()) }
+        if rate.scale == 0 {
+            nanos_now
+        } else {
+            rate.nanos_at(self::ticks())
+        }
     }
 
     /// Nothing if the kernel keeps its time by something else, or the rate cannot be one.
@@ -91,7 +95,11 @@ mod counter {
             let before = ticks();
             let nanos = precise();
             let after = ticks();
-            (after.saturating_sub(before), before + after.saturating_sub(before) / 2, nanos)
+            (
+                after.saturating_sub(before),
+                before + after.saturating_sub(before) / 2,
+                nanos,
+            )
         };
         let mut best = reading();
         for _ in 0..4 {
