@@ -98,7 +98,7 @@ impl<M> BalancerBuilder<M> {
     }
 
     /// How many members there may be at once, those included that were removed and are still in use;
-    /// 1024 by default. Costs 13 bytes for each that may be, and 128 and the member for each that is.
+    /// 1024 by default. Each that may be costs 13 bytes, whether it is there or not.
     pub fn max_members(mut self, max: usize) -> Self {
         self.settings.max_members = max;
         self

@@ -126,11 +126,17 @@ impl<M> Core<M> {
             Policy::LeastRequest => self.best_of_two(view, turn, |slot| {
                 (slot.in_flight() + 1) as f32 * slot.pulse.scale()
             }),
-            Policy::PeakEwma => self.best_of_two(view, turn, |slot| {
-                slot.pulse.peak(now) * (slot.in_flight() + 1) as f32 * slot.pulse.scale()
-            }),
+            Policy::PeakEwma => self.least_peak(view, turn, now),
             Policy::Adaptive => self.best_of_three(view, turn),
         }
+    }
+
+    // Not inlined: it computes powers, and would make every pick longer.
+    #[inline(never)]
+    fn least_peak(&self, view: View, turn: u64, now: u64) -> u32 {
+        self.best_of_two(view, turn, |slot| {
+            slot.pulse.peak(now) * (slot.in_flight() + 1) as f32 * slot.pulse.scale()
+        })
     }
 
     #[inline]
@@ -207,6 +213,7 @@ impl<M> Core<M> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn failed(&self, slot: &Slot<M>, began: u64) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         match self.settings.policy {
@@ -223,7 +230,7 @@ impl<M> Core<M> {
     }
 
     /// Neither: but it took so long at least.
-    #[inline]
+    #[inline(never)]
     pub(super) fn abandoned(&self, slot: &Slot<M>, began: u64) {
         match self.settings.policy {
             Policy::Adaptive => slot.pulse.took_at_least(self.since(began)),
@@ -232,6 +239,7 @@ impl<M> Core<M> {
         }
     }
 
+    #[inline(never)]
     fn took_peak(&self, slot: &Slot<M>, began: u64) {
         let now = self.settings.clock.now().as_nanos();
         slot.pulse

@@ -122,8 +122,8 @@
 //! thread shares with few others. The one lock is taken to add, remove and eject, by one pick in 100 ms that looks at all
 //! members, and by the first sticky pick of a part of the hashes after members changed.
 //!
-//! A balancer has 13 bytes for each of [`max_members`](BalancerBuilder::max_members), and for each sixteen
-//! members 16 slots of 64 bytes and the member, rounded up to 64; with sticky picks 128 kB more.
+//! A balancer has 13 bytes for each of [`max_members`](BalancerBuilder::max_members); for each member, in blocks of 16, a
+//! slot of 48 bytes and the member, rounded up to 64, and about 120 bytes behind the lock; with sticky picks 128 kB more.
 //!
 //! # What it is not
 //!

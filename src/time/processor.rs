@@ -19,7 +19,7 @@ mod counter {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use super::super::coarse::precise;
+    use crate::time::coarse::precise;
 
     /// How ticks become nanoseconds, once that is known.
     static RATE: OnceLock<Rate> = OnceLock::new();
@@ -124,7 +124,7 @@ mod counter {
 
 #[cfg(test)]
 mod tests {
-    use super::super::coarse;
+    use crate::time::coarse;
 
     #[test]
     fn it_never_runs_backwards_and_keeps_up_with_the_systems_clock() {

@@ -1,5 +1,7 @@
 //! Who picks, and how: each lane picks a member, and ends the use of it, a thousand times a round.
 
+#[cfg(feature = "pingora")]
+use super::pingora;
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
 use std::hint::black_box;
@@ -9,8 +11,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use pingora_load_balancing::LoadBalancer;
-use pingora_load_balancing::selection::{self, BackendIter, BackendSelection};
 use tenfold::balance::{Balancer, Policy};
 use tenfold::rng::Rng;
 use tower::Service;
@@ -27,7 +27,7 @@ pub(super) struct Lane {
 
 impl Lane {
     /// The closure picks so many times.
-    fn new(name: &'static str, mut pick: impl FnMut() + 'static) -> Self {
+    pub(super) fn new(name: &'static str, mut pick: impl FnMut() + 'static) -> Self {
         Self {
             name,
             pick: Box::new(move |times| (0..times).for_each(|_| pick())),
@@ -69,8 +69,14 @@ pub(super) fn round_robin(members: usize) -> Lanes {
     let floor = Lane::new("an addition and a remainder", move || {
         black_box(turn.fetch_add(1, Ordering::Relaxed) % black_box(members));
     });
-    let rival = pingora::<selection::RoundRobin>("pingora RoundRobin", members);
-    (floor, vec![ours(Policy::RoundRobin, members), rival])
+    #[cfg_attr(
+        not(feature = "pingora"),
+        allow(unused_mut, reason = "the rival is not built")
+    )]
+    let mut lanes = vec![ours(Policy::RoundRobin, members)];
+    #[cfg(feature = "pingora")]
+    lanes.push(pingora::round_robin(members));
+    (floor, lanes)
 }
 
 pub(super) fn random(members: usize) -> Lanes {
@@ -78,8 +84,14 @@ pub(super) fn random(members: usize) -> Lanes {
     let floor = Lane::new("a random number", move || {
         black_box(rng.below(black_box(members as u64)));
     });
-    let rival = pingora::<selection::Random>("pingora Random", members);
-    (floor, vec![ours(Policy::Random, members), rival])
+    #[cfg_attr(
+        not(feature = "pingora"),
+        allow(unused_mut, reason = "the rival is not built")
+    )]
+    let mut lanes = vec![ours(Policy::Random, members)];
+    #[cfg(feature = "pingora")]
+    lanes.push(pingora::random(members));
+    (floor, lanes)
 }
 
 pub(super) fn sticky(members: usize) -> Lanes {
@@ -93,11 +105,13 @@ pub(super) fn sticky(members: usize) -> Lanes {
         black_box(*pick);
         pick.succeed();
     });
-    let lanes = vec![
-        ours,
-        pingora::<selection::Consistent>("pingora Consistent", members),
-        pingora::<selection::FNVHash>("pingora FNVHash", members),
-    ];
+    #[cfg_attr(
+        not(feature = "pingora"),
+        allow(unused_mut, reason = "the rival is not built")
+    )]
+    let mut lanes = vec![ours];
+    #[cfg(feature = "pingora")]
+    lanes.extend(pingora::by_key(members));
     (floor_of_two(members), lanes)
 }
 
@@ -210,21 +224,5 @@ where
     assert!(matches!(answer, Poll::Ready(Ok(_))));
 }
 
-/// It chooses and no more: nobody tells it when a request ends.
-fn pingora<S>(name: &'static str, members: usize) -> Lane
-where
-    S: BackendSelection + 'static,
-    S::Iter: BackendIter,
-{
-    let addresses = (0..members).map(|n| format!("10.0.{}.{}:80", n / 250, n % 250));
-    let balancer = LoadBalancer::<S>::try_from_iter(addresses).expect("addresses");
-    let mut key = 0_u64;
-    Lane::new(name, move || {
-        key = (key + 1) & KEYS;
-        let backend = balancer.select(&black_box(key).to_le_bytes(), 256);
-        assert!(black_box(backend).is_some());
-    })
-}
-
 const PICKS: u64 = 1_000;
-const KEYS: u64 = 0xfff;
+pub(super) const KEYS: u64 = 0xfff;

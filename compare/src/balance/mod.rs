@@ -1,6 +1,8 @@
 //! The balancer beside tower's and pingora's: a pick and its end, on one thread.
 
 mod lanes;
+#[cfg(feature = "pingora")]
+mod pingora;
 
 use crate::arguments::Arguments;
 use crate::report::{self, Better, Row, Table, median};
