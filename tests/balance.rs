@@ -274,6 +274,28 @@ mod latency {
     }
 
     #[test]
+    fn so_many_requests_that_not_all_are_timed_are_known_as_well() {
+        let (clock, builder) = virtual_time();
+        let (balancer, _) = numbers(builder, &[1.0; 2]);
+        let mut held = std::collections::VecDeque::new();
+        for step in 0..100_000 {
+            held.push_back(balancer.pick().unwrap());
+            clock.advance(Duration::from_micros(10));
+            if held.len() == 5 {
+                let pick = held.pop_front().unwrap();
+                match step % 7 {
+                    0 => drop(pick),
+                    _ => pick.succeed(),
+                }
+            }
+        }
+        for member in balancer.members() {
+            let micros = member.latency.as_micros();
+            assert!((35..=55).contains(&micros), "{micros}");
+        }
+    }
+
+    #[test]
     fn a_quick_failure_does_not_look_quick() {
         let (clock, builder) = virtual_time();
         let (balancer, _) = numbers(builder.no_ejection(), &[1.0; 3]);
@@ -788,7 +810,7 @@ mod probes {
     fn silence_is_a_failure_and_late_answers_are_ignored() {
         let (clock, builder) = virtual_time();
         let (balancer, ids) = numbers(builder, &[1.0]);
-        let probing = Probing::default().fall(1);
+        let probing = Probing::default().fall(1).rise(1);
         let mut prober = Prober::new(&balancer, probing).unwrap();
         assert_eq!(prober.due(clock.now()), ids);
         assert_eq!(prober.next(), clock.now() + 2 * SECOND);

@@ -11,7 +11,7 @@ use super::roster::{Entry, Roster};
 use super::settings::Settings;
 use super::slot::{Lease, Slot, Slots};
 use super::sticky::Sticky;
-use super::table::{LEVELS, NOBODY, Table, View};
+use super::table::{LEVELS, Table, View};
 use super::{Member, MemberError, MemberId, PickError, Policy, UnknownMember};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -26,6 +26,9 @@ pub(super) struct Core<M> {
     pub(super) roster: Mutex<Roster<M>>,
     /// When somebody shall look at everybody, in nanoseconds.
     next_look: AtomicU64,
+    /// Turns that have one of these bits are not timed: all of them if the policy does not go by the time,
+    /// and nobody waits for any; otherwise none, unless there are very many.
+    untimed: AtomicU64,
     /// What the member in the middle takes, in nanoseconds, as a float's bits.
     pool: AtomicU32,
     /// Whether there are members, none of whom may be picked.
@@ -43,6 +46,7 @@ impl<M> Core<M> {
             sticky: Sticky::new(settings.sticky_bound),
             roster: Mutex::new(Roster::new(settings.clock.now())),
             next_look: AtomicU64::new(NEVER),
+            untimed: AtomicU64::new(0),
             pool: AtomicU32::new(PRIOR.to_bits()),
             none_healthy: AtomicU32::new(0),
             failures: AtomicU64::new(0),
@@ -53,39 +57,40 @@ impl<M> Core<M> {
     /// Uses a member that the policy chooses. Answers also since when, if the policy asks for that.
     #[inline]
     pub(super) fn pick(&self) -> Result<(Lease<'_, M>, u64), PickError> {
-        let now = self.moment();
-        if let Some(lease) = self.try_pick(now) {
+        let turn = self.chance.turn();
+        let now = self.moment(turn);
+        if let Some(lease) = self.try_pick(turn, now) {
             return Ok((lease, now));
         }
-        self.pick_slowly(None).map(|lease| (lease, now))
+        self.pick_slowly(None, now).map(|lease| (lease, now))
     }
 
     /// The same, and somebody else than this one if there is anybody.
     pub(super) fn pick_other(&self, than: MemberId) -> Result<(Lease<'_, M>, u64), PickError> {
-        let now = self.moment();
-        if let Some(lease) = self.try_pick(now).filter(|lease| lease.slot.id() != than) {
+        let turn = self.chance.turn();
+        let now = self.moment(turn);
+        let picked = self.try_pick(turn, now);
+        if let Some(lease) = picked.filter(|lease| lease.slot.id() != than) {
             return Ok((lease, now));
         }
-        match self.pick_slowly(Some(than)) {
+        match self.pick_slowly(Some(than), now) {
             Ok(lease) => Ok((lease, now)),
             Err(_) => self.pick(),
         }
     }
 
     #[inline]
-    fn try_pick(&self, now: u64) -> Option<Lease<'_, M>> {
-        let turn = self.chance.turn();
+    fn try_pick(&self, turn: u64, now: u64) -> Option<Lease<'_, M>> {
         let view = self.table.level(|| self.chance.random(turn));
-        self.slots.get(self.choose(view, turn, now))?.enter(self)
+        self.choose(view, turn, now)?.enter(self)
     }
 
     /// The member was removed while it was chosen, or is not wanted: a few more tries, and then
     /// whoever comes first.
     #[cold]
-    fn pick_slowly(&self, except: Option<MemberId>) -> Result<Lease<'_, M>, PickError> {
+    fn pick_slowly(&self, except: Option<MemberId>, now: u64) -> Result<Lease<'_, M>, PickError> {
         let wanted = |lease: &Lease<'_, M>| Some(lease.slot.id()) != except;
-        let now = self.moment();
-        let mut tries = (0..TRIES).filter_map(|_| self.try_pick(now));
+        let mut tries = (0..TRIES).filter_map(|_| self.try_pick(self.chance.turn(), now));
         if let Some(lease) = tries.find(wanted) {
             return Ok(lease);
         }
@@ -103,25 +108,23 @@ impl<M> Core<M> {
         }
     }
 
-    /// The number of a slot, as the policy has it.
+    /// Where the member lies that the policy chooses.
     #[inline]
-    fn choose(&self, view: View, turn: u64, now: u64) -> u32 {
+    fn choose(&self, view: View, turn: u64, now: u64) -> Option<&Slot<M>> {
         match self.settings.policy {
             Policy::RoundRobin if !view.is_weighted() => {
-                match (turn as u32).checked_rem(view.len()) {
-                    Some(place) => self.table.at(view, place),
-                    None => NOBODY,
-                }
+                let place = (turn as u32).checked_rem(view.len())?;
+                self.slots.get(self.table.at(view, place))
             }
             // Multiples of the golden ratio come back to any part of a circle at most three different
             // distances apart: no member's turns are bunched.
             Policy::RoundRobin => {
                 let point = turn.wrapping_mul(GOLDEN) >> 32;
-                self.table.at_point(view, point as u32)
+                self.slots.get(self.table.at_point(view, point as u32))
             }
             Policy::Random => {
                 let point = self.chance.random(turn) >> 32;
-                self.table.at_point(view, point as u32)
+                self.slots.get(self.table.at_point(view, point as u32))
             }
             Policy::LeastRequest => self.best_of_two(view, turn, |slot| {
                 (slot.in_flight() + 1) as f32 * slot.pulse.scale()
@@ -133,14 +136,19 @@ impl<M> Core<M> {
 
     // Not inlined: it computes powers, and would make every pick longer.
     #[inline(never)]
-    fn least_peak(&self, view: View, turn: u64, now: u64) -> u32 {
+    fn least_peak(&self, view: View, turn: u64, now: u64) -> Option<&Slot<M>> {
         self.best_of_two(view, turn, |slot| {
             slot.pulse.peak(now) * (slot.in_flight() + 1) as f32 * slot.pulse.scale()
         })
     }
 
     #[inline]
-    fn best_of_two(&self, view: View, turn: u64, cost: impl Fn(&Slot<M>) -> f32) -> u32 {
+    fn best_of_two(
+        &self,
+        view: View,
+        turn: u64,
+        cost: impl Fn(&Slot<M>) -> f32,
+    ) -> Option<&Slot<M>> {
         let len = view.len();
         if len < 2 {
             return self.only(view);
@@ -148,17 +156,17 @@ impl<M> Core<M> {
         let random = self.chance.random(turn);
         let first = below(random, len);
         let second = apart(below(random >> BITS, len - 1), first);
-        let [first, second] = [first, second].map(|place| self.table.at(view, place));
-        let cost = |slot| self.slots.get(slot).map_or(f32::INFINITY, &cost);
-        if cost(second) < cost(first) {
+        let first = self.slots.get(self.table.at(view, first))?;
+        let second = self.slots.get(self.table.at(view, second))?;
+        Some(if cost(second) < cost(first) {
             second
         } else {
             first
-        }
+        })
     }
 
     #[inline]
-    fn best_of_three(&self, view: View, turn: u64) -> u32 {
+    fn best_of_three(&self, view: View, turn: u64) -> Option<&Slot<M>> {
         let len = view.len();
         if len < 3 {
             return self.best_of_two(view, turn, wait);
@@ -168,36 +176,33 @@ impl<M> Core<M> {
         let second = apart(below(random >> BITS, len - 1), first);
         let (low, high) = (first.min(second), first.max(second));
         let third = apart(apart(below(random >> (2 * BITS), len - 2), low), high);
-        let cost = |slot| self.slots.get(slot).map_or(f32::INFINITY, wait);
-        let mut best = self.table.at(view, first);
-        let mut least = cost(best);
+        let mut best = self.slots.get(self.table.at(view, first))?;
+        let mut least = wait(best);
         for place in [second, third] {
-            let slot = self.table.at(view, place);
-            let cost = cost(slot);
+            let slot = self.slots.get(self.table.at(view, place))?;
+            let cost = wait(slot);
             if cost < least {
                 (best, least) = (slot, cost);
             }
         }
-        best
+        Some(best)
     }
 
-    #[inline]
-    fn only(&self, view: View) -> u32 {
+    fn only(&self, view: View) -> Option<&Slot<M>> {
         if view.len() == 0 {
-            return NOBODY;
+            return None;
         }
-        self.table.at(view, 0)
+        self.slots.get(self.table.at(view, 0))
     }
 
-    /// The time, if the policy asks for it; looks at everybody if it is time.
+    /// The time, if the policy asks for it of this turn; looks at everybody if it is time.
     #[inline]
-    pub(super) fn moment(&self) -> u64 {
-        let next = self.next_look.load(Ordering::Relaxed);
-        if !self.settings.policy.is_timed() && next == NEVER {
-            return 0;
+    pub(super) fn moment(&self, turn: u64) -> u64 {
+        if turn & self.untimed.load(Ordering::Relaxed) != 0 {
+            return UNTIMED;
         }
         let now = self.settings.clock.now();
-        if now.as_nanos() >= next {
+        if now.as_nanos() >= self.next_look.load(Ordering::Relaxed) {
             self.look(now);
         }
         now.as_nanos()
@@ -207,6 +212,7 @@ impl<M> Core<M> {
     pub(super) fn succeeded(&self, slot: &Slot<M>, began: u64) {
         slot.pulse.succeeded();
         match self.settings.policy {
+            Policy::Adaptive if began == UNTIMED => {}
             Policy::Adaptive => slot.pulse.took(self.since(began)),
             Policy::PeakEwma => self.took_peak(slot, began),
             _ => {}
@@ -218,9 +224,14 @@ impl<M> Core<M> {
         self.failures.fetch_add(1, Ordering::Relaxed);
         match self.settings.policy {
             // However quick it was, nobody shall be drawn to it.
-            Policy::Adaptive => slot
-                .pulse
-                .took(self.since(began).max(PENALTY * self.pool())),
+            Policy::Adaptive => {
+                let took = if began == UNTIMED {
+                    0.0
+                } else {
+                    self.since(began)
+                };
+                slot.pulse.took(took.max(PENALTY * self.pool()));
+            }
             Policy::PeakEwma => self.took_peak(slot, began),
             _ => {}
         }
@@ -233,6 +244,7 @@ impl<M> Core<M> {
     #[inline(never)]
     pub(super) fn abandoned(&self, slot: &Slot<M>, began: u64) {
         match self.settings.policy {
+            Policy::Adaptive if began == UNTIMED => {}
             Policy::Adaptive => slot.pulse.took_at_least(self.since(began)),
             Policy::PeakEwma => self.took_peak(slot, began),
             _ => {}
@@ -288,6 +300,10 @@ impl<M> Core<M> {
         }
         if self.settings.policy == Policy::Adaptive {
             self.fade(&roster, now.saturating_since(before).as_nanos() as f32);
+            let turns = self.chance.turns();
+            let taken = turns.saturating_sub(std::mem::replace(&mut roster.turns, turns));
+            let each = taken / roster.staying().count().max(1) as u64;
+            self.untimed.store(untimed(each), Ordering::Relaxed);
         }
         if roster.ramping(&self.settings, now) || !back.is_empty() {
             self.refresh(&mut roster, now);
@@ -342,6 +358,10 @@ impl<M> Core<M> {
         let next = if self.settings.policy.is_timed() {
             plan.next.min(now + LOOK)
         } else {
+            // With nothing to wait for, nobody needs the time.
+            let never = plan.next == Instant::NEVER;
+            self.untimed
+                .store(if never { u64::MAX } else { 0 }, Ordering::Relaxed);
             plan.next
         };
         self.next_look.store(next.as_nanos(), Ordering::Relaxed);
@@ -447,6 +467,12 @@ fn wait<M>(slot: &Slot<M>) -> f32 {
     slot.pulse.latency() * (slot.in_flight() + 1) as f32 * slot.pulse.scale()
 }
 
+/// Which turns need no time, of so many for each member since somebody looked: if there are dozens,
+/// every second, fourth or eighth says enough.
+fn untimed(turns: u64) -> u64 {
+    (turns / ENOUGH).next_power_of_two().clamp(1, 8) - 1
+}
+
 /// A number below `len` from the low bits of a random one.
 #[inline]
 fn below(random: u64, len: u32) -> u32 {
@@ -467,4 +493,8 @@ const TRIES: usize = 8;
 /// How often somebody looks at everybody, in a pool whose policy goes by the time.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(100);
 const NEVER: u64 = u64::MAX;
+/// The beginning of a use that is not timed; no clock of ours was ever there.
+const UNTIMED: u64 = 0;
+/// How many latencies of a member between two looks are enough.
+const ENOUGH: u64 = 16;
 const MOST_WEIGHT: f64 = 1e6;

@@ -18,6 +18,8 @@ pub(super) struct Pulse {
     /// How many of them the share stands for, up to a limit; and how many failed in a row.
     seen: AtomicU32,
     failed_in_a_row: AtomicU32,
+    /// Not zero if it failed lately, or little is known of it: successes are counted.
+    troubled: AtomicU32,
     /// Whether picks may choose it; sticky picks ask.
     eligible: AtomicU32,
     /// When the latency was last written: for the peak-EWMA alone, which decays between samples.
@@ -28,9 +30,7 @@ impl Pulse {
     /// Forgets what was known of the member that lay here before.
     pub(super) fn reset(&self, latency: f32) {
         store(&self.latency, latency);
-        store(&self.success, 1.0);
-        self.seen.store(0, Ordering::Relaxed);
-        self.failed_in_a_row.store(0, Ordering::Relaxed);
+        self.forgive();
         self.touched.store(0, Ordering::Relaxed);
     }
 
@@ -52,7 +52,6 @@ impl Pulse {
         store(&self.scale, 1.0 / weight);
     }
 
-    #[inline]
     pub(super) fn success(&self) -> f32 {
         load(&self.success)
     }
@@ -66,19 +65,24 @@ impl Pulse {
         self.eligible.store(u32::from(eligible), Ordering::Relaxed);
     }
 
-    /// A success: the row of failures is over.
+    /// A success. One look is enough for a member that has not failed for long.
     #[inline]
     pub(super) fn succeeded(&self) {
-        if self.failed_in_a_row.load(Ordering::Relaxed) != 0 {
-            self.failed_in_a_row.store(0, Ordering::Relaxed);
+        if self.troubled.load(Ordering::Relaxed) != 0 {
+            self.recovers();
         }
-        let success = self.success();
-        // A member that never failed costs no write.
-        if success < 1.0 {
-            self.note(success, 1.0);
-        } else if self.seen.load(Ordering::Relaxed) < MEMORY {
-            let seen = self.seen.load(Ordering::Relaxed);
-            self.seen.store(seen + 1, Ordering::Relaxed);
+    }
+
+    /// The row of failures is over, and the rate goes up. A failure at the same moment that is
+    /// overlooked here shows itself with the next one.
+    #[inline(never)]
+    fn recovers(&self) {
+        self.failed_in_a_row.store(0, Ordering::Relaxed);
+        self.note(self.success(), 1.0);
+        if self.success() > NEAR_ONE {
+            store(&self.success, 1.0);
+            let known = self.seen.load(Ordering::Relaxed) >= MEMORY;
+            self.troubled.store(u32::from(!known), Ordering::Relaxed);
         }
     }
 
@@ -90,6 +94,7 @@ impl Pulse {
             .saturating_add(1);
         self.failed_in_a_row.store(row, Ordering::Relaxed);
         self.note(self.success(), 0.0);
+        self.troubled.store(1, Ordering::Relaxed);
         ejection.is_some_and(|ejection| {
             let known = self.seen.load(Ordering::Relaxed) >= MEMORY;
             row >= ejection.consecutive || (known && self.success() < ejection.success_rate)
@@ -98,10 +103,9 @@ impl Pulse {
 
     /// After an ejection the member has one chance: its first failure ejects it again.
     pub(super) fn put_on_probation(&self, ejection: &Ejection) {
+        self.forgive();
         let row = ejection.consecutive.saturating_sub(1);
         self.failed_in_a_row.store(row, Ordering::Relaxed);
-        store(&self.success, 1.0);
-        self.seen.store(0, Ordering::Relaxed);
     }
 
     /// The failures so far shall not count any more.
@@ -109,9 +113,9 @@ impl Pulse {
         self.failed_in_a_row.store(0, Ordering::Relaxed);
         store(&self.success, 1.0);
         self.seen.store(0, Ordering::Relaxed);
+        self.troubled.store(1, Ordering::Relaxed);
     }
 
-    #[inline]
     fn note(&self, success: f32, outcome: f32) {
         let seen = (self.seen.load(Ordering::Relaxed) + 1).min(MEMORY);
         self.seen.store(seen, Ordering::Relaxed);
@@ -187,5 +191,7 @@ const FORGET: f32 = 3e9;
 const HOPE: f32 = 0.8;
 /// The time constant of the peak-EWMA, which is Finagle's and tower's.
 const PEAK_DECAY: f32 = 10e9;
+/// A rate above this is taken for one, which it would come closer and closer to.
+const NEAR_ONE: f32 = 0.999;
 /// How many requests the success rate looks back.
 const MEMORY: u32 = 32;

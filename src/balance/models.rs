@@ -42,7 +42,7 @@ fn witness(number: usize) -> (Witness, Arc<AtomicUsize>) {
 #[test]
 fn a_drain_ends_after_every_use_and_does_end() {
     for policy in [Policy::RoundRobin, Policy::LeastRequest] {
-        explore(1500, move || {
+        explore(800, move || {
             let balancer = balancer(policy);
             let (member, drops) = witness(0);
             let id = balancer.add(member).expect("room");
@@ -78,7 +78,7 @@ fn a_drain_ends_after_every_use_and_does_end() {
 /// A slot is used for the next member while strangers still knock for the last one.
 #[test]
 fn a_place_is_used_again_without_a_mix_up() {
-    explore(1500, || {
+    explore(800, || {
         let balancer = balancer(Policy::RoundRobin);
         let (first, first_drops) = witness(0);
         let (second, second_drops) = witness(1);
@@ -114,7 +114,7 @@ fn a_place_is_used_again_without_a_mix_up() {
 /// Two who remove and one who uses: one of the two succeeds, and the count ends at nothing.
 #[test]
 fn one_of_two_removals_wins_and_nothing_is_left() {
-    explore(1500, || {
+    explore(800, || {
         let balancer = balancer(Policy::RoundRobin);
         let (member, drops) = witness(0);
         let id = balancer.add(member).expect("room");

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Balancer, MemberId};
@@ -88,7 +88,7 @@ impl Default for Probing {
 pub struct Prober<M> {
     balancer: Balancer<M>,
     probing: Probing,
-    probes: HashMap<MemberId, Probe>,
+    probes: BTreeMap<MemberId, Probe>,
     rng: Rng,
 }
 
@@ -136,7 +136,7 @@ impl<M> Prober<M> {
         Ok(Self {
             balancer: balancer.clone(),
             probing,
-            probes: HashMap::new(),
+            probes: BTreeMap::new(),
             rng: Rng::with_seed(balancer.0.settings.seed.unwrap_or(1)),
         })
     }

@@ -23,6 +23,8 @@ pub(super) struct Roster<M> {
     pub(super) panics: u64,
     panicking: bool,
     pub(super) looked: Instant,
+    /// How many picks there had been by then.
+    pub(super) turns: u64,
 }
 
 pub(super) struct Entry<M> {
@@ -63,6 +65,7 @@ impl<M> Roster<M> {
             panics: 0,
             panicking: false,
             looked: now,
+            turns: 0,
         }
     }
 

@@ -70,7 +70,7 @@ impl Sticky {
 impl<M> Core<M> {
     /// Uses the member that this key belongs to.
     pub(super) fn pick_sticky(&self, key: u64) -> Result<(Lease<'_, M>, u64), PickError> {
-        let now = self.moment();
+        let now = self.moment(0);
         let total = self.sticky.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
         let room = |slot: &&Slot<M>| slot.pulse.is_eligible() && self.sticky.has_room(slot, total);
         let mut cells = Rng::with_seed(key);

@@ -200,7 +200,8 @@ mod tests {
             let view = table.spilled(5);
             prop_assert_eq!(view.len() as usize, weights.len());
             let total: f64 = weights.iter().sum();
-            for point in points.into_iter().chain([0, u32::MAX]) {
+            let ends = table.ends.iter().map(|end| end.load(Ordering::Relaxed));
+            for point in points.into_iter().chain([0, u32::MAX]).chain(ends) {
                 let mut end = 0.0;
                 let naive = weights.iter().position(|weight| {
                     end += weight;

@@ -59,12 +59,13 @@ mod counter {
         /// The latest that was answered from here, so that the counter begins behind it.
         static LATEST: AtomicU64 = AtomicU64::new(0);
         let (ticks, nanos) = *FIRST.get_or_init(both);
-        let (ticks_now, nanos_now) = both();
+        let nanos_now = precise();
         LATEST.fetch_max(nanos_now, Ordering::AcqRel);
-        let passed = nanos_now.saturating_sub(nanos);
-        if passed < LONG_ENOUGH {
+        if nanos_now.saturating_sub(nanos) < LONG_ENOUGH {
             return nanos_now;
         }
+        let (ticks_now, nanos_now) = both();
+        let passed = nanos_now.saturating_sub(nanos);
         let rate = RATE.get_or_init(|| Rate {
             ticks: ticks_now,
             // Who is still in here with the system's clock may be a little ahead.

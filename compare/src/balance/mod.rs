@@ -4,11 +4,15 @@ mod lanes;
 #[cfg(feature = "pingora")]
 mod pingora;
 
+use std::time::{Duration, Instant};
+
 use crate::arguments::Arguments;
 use crate::report::{self, Better, Row, Table, median};
 use lanes::Lane;
 
 const SIZES: [usize; 3] = [10, 100, 1000];
+/// Longer than it takes a clock or a balancer to settle.
+const WARM_UP: Duration = Duration::from_millis(300);
 
 /// Measures the block, prints its tables and writes its rows.
 ///
@@ -25,28 +29,44 @@ pub fn measure(arguments: &Arguments) -> Result<(), String> {
     let mut rows = Vec::new();
     for members in SIZES {
         let (floor, lanes) = lanes::adaptive(members);
-        rows.push(row(("adaptive", members, 30.0), floor, lanes, rounds));
+        rows.push(row(("adaptive", members, Some(30.0)), floor, lanes, rounds));
         let (floor, lanes) = lanes::least_request(members);
-        rows.push(row(("least request", members, 15.0), floor, lanes, rounds));
+        rows.push(row(
+            ("least request", members, Some(15.0)),
+            floor,
+            lanes,
+            rounds,
+        ));
         let (floor, lanes) = lanes::round_robin(members);
-        rows.push(row(("round robin", members, 7.0), floor, lanes, rounds));
+        rows.push(row(
+            ("round robin", members, Some(7.0)),
+            floor,
+            lanes,
+            rounds,
+        ));
         let (floor, lanes) = lanes::random(members);
-        rows.push(row(("random", members, 15.0), floor, lanes, rounds));
+        rows.push(row(("random", members, None), floor, lanes, rounds));
         let (floor, lanes) = lanes::sticky(members);
-        rows.push(row(("by key", members, 60.0), floor, lanes, rounds));
+        rows.push(row(("by key", members, None), floor, lanes, rounds));
     }
     print(&rows);
     json.map_or(Ok(()), |file| file.write(&rows))
 }
 
-/// Runs the lanes in turn, so that a slow minute hits all of them. The first is ours, and the goal is in
+/// Runs the lanes in turn, so that a slow minute hits all of them. The first is ours, and the goal, if there is one, is in
 /// nanoseconds.
 fn row(
-    (policy, members, goal): (&str, usize, f64),
+    (policy, members, goal): (&str, usize, Option<f64>),
     mut floor: Lane,
     mut lanes: Vec<Lane>,
     rounds: usize,
 ) -> Row {
+    // So that who learns from what it sees has seen enough.
+    let start = Instant::now();
+    while start.elapsed() < WARM_UP {
+        lanes.iter_mut().for_each(Lane::round);
+    }
+    lanes.iter_mut().for_each(|lane| lane.figures.clear());
     for _ in 0..rounds {
         floor.round();
         lanes.iter_mut().for_each(Lane::round);
@@ -65,7 +85,7 @@ fn row(
         ours,
         peers,
         floor: Some(median(&mut floor.figures)),
-        goal: Some(goal),
+        goal,
         context: Vec::new(),
         capacity: None,
     }
