@@ -378,6 +378,30 @@ mod health {
     }
 
     #[test]
+    fn one_success_ends_the_probation() {
+        let (clock, builder) = virtual_time();
+        let builder = builder
+            .policy(Policy::RoundRobin)
+            .slow_start(Duration::ZERO);
+        let (balancer, ids) = numbers(builder, &[1.0; 4]);
+        // By its rate: never five in a row.
+        let mut turn = 0;
+        while balancer.stats().ejections == 0 {
+            turn += 1;
+            if turn % 4 == 0 {
+                counts(&balancer, 4, 4);
+            } else {
+                fail(&balancer, ids[0], 1);
+            }
+        }
+        clock.advance(SECOND);
+        counts(&balancer, 4, 4);
+        let ejections = balancer.stats().ejections;
+        fail(&balancer, ids[0], 1);
+        assert_eq!(balancer.stats().ejections, ejections);
+    }
+
+    #[test]
     fn calm_is_forgiven() {
         let (clock, builder) = virtual_time();
         let builder = builder
@@ -576,6 +600,8 @@ mod sticky {
         ) {
             let (_, builder) = virtual_time();
             let (balancer, _) = numbers(builder.sticky_bound(bound), &vec![1.0; members]);
+            // What is over does not count.
+            homes(&balancer, 100);
             let mut held = Vec::new();
             for key in keys {
                 held.push(balancer.pick_sticky(key).unwrap());
