@@ -66,7 +66,9 @@ fn row(
     while start.elapsed() < WARM_UP {
         lanes.iter_mut().for_each(Lane::round);
     }
-    lanes.iter_mut().for_each(|lane| lane.figures.clear());
+    for lane in &mut lanes {
+        lane.figures.clear();
+    }
     for _ in 0..rounds {
         floor.round();
         lanes.iter_mut().for_each(Lane::round);
