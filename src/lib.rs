@@ -24,6 +24,7 @@
 //! | One key has a quarter of all requests (celebrity, hot key) | [`router::HotKeys`] |
 //! | A page reads ten shards, and one of them is slow | [`router::scatter`] |
 //! | A post is written ten million times, once per follower | [`router::timeline`] |
+//! | One server of ten fails fast, and gets most of the requests | `balance` |
 //! | The process dies, and with it the jobs it had accepted | `queue` |
 //! | A read model counts an event twice, or cannot be made anew | `queue::projection` |
 //! | Disk code was never tried on a disk that fails | `queue::storage`, with `SimDisk` |
@@ -40,6 +41,7 @@
 //!
 //! | Feature | Default | Adds |
 //! |---|---|---|
+//! | `balance` | no | `balance`, [`hash`], [`task`] |
 //! | `bloom` | yes | [`bloom`], [`hash`] |
 //! | `cache` | yes | [`cache`], [`hash`], [`task`] |
 //! | `queue` | no | `queue`, [`task`] |
@@ -52,11 +54,14 @@
 //! Without any feature there are [`time`] and [`rng`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "balance")]
+pub mod balance;
 #[cfg(feature = "bloom")]
 pub mod bloom;
 #[cfg(feature = "cache")]
 pub mod cache;
 #[cfg(any(
+    feature = "balance",
     feature = "bloom",
     feature = "cache",
     feature = "router",
@@ -72,9 +77,10 @@ pub mod rng;
 pub mod router;
 #[cfg(feature = "singleflight")]
 pub mod singleflight;
-#[cfg(feature = "cache")]
+#[cfg(any(feature = "balance", feature = "cache"))]
 mod stats;
 #[cfg(any(
+    feature = "balance",
     feature = "cache",
     feature = "queue",
     feature = "router",
@@ -82,6 +88,7 @@ mod stats;
 ))]
 mod sync;
 #[cfg(any(
+    feature = "balance",
     feature = "cache",
     feature = "queue",
     feature = "router",

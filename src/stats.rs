@@ -8,16 +8,18 @@ use std::cell::Cell;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Enough that two threads rarely meet, few enough that a sum is quick.
-const STRIPES: usize = 8;
+pub(crate) const STRIPES: usize = 8;
 
 /// A group of `N` counters that are usually bumped together.
 #[derive(Debug)]
+#[allow(dead_code, reason = "not every block counts on every call")]
 pub(crate) struct Counters<const N: usize>([Stripe<N>; STRIPES]);
 
 #[derive(Debug)]
 #[repr(align(128))]
 struct Stripe<const N: usize>([AtomicU64; N]);
 
+#[allow(dead_code, reason = "as above")]
 impl<const N: usize> Counters<N> {
     pub(crate) fn new() -> Self {
         Self(std::array::from_fn(|_| {
@@ -37,8 +39,9 @@ impl<const N: usize> Counters<N> {
     }
 }
 
-/// This thread's stripe; threads take turns.
-fn stripe() -> usize {
+/// This thread's stripe, below [`STRIPES`]; threads take turns.
+#[inline]
+pub(crate) fn stripe() -> usize {
     thread_local! {
         static STRIPE: Cell<usize> = const { Cell::new(usize::MAX) };
     }

@@ -15,6 +15,7 @@ const MODULES: &[Module] = &[
     foundation("task", &[]),
     foundation("sync", &["task", "time"]),
     foundation("stats", &["sync"]),
+    block("balance", &["hash", "rng", "stats", "sync", "task", "time"]),
     block("bloom", &["hash", "rng", "time"]),
     block("cache", &["hash", "rng", "stats", "sync", "task", "time"]),
     block("queue", &["rng", "sync", "task", "time"]),

@@ -27,6 +27,7 @@ pub struct Arguments {
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Block {
+    Balance,
     Bloom,
     CacheHitRatio,
     CacheThroughput,
@@ -37,7 +38,8 @@ pub enum Block {
 }
 
 impl Block {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
+        Self::Balance,
         Self::Bloom,
         Self::CacheHitRatio,
         Self::CacheThroughput,
@@ -50,6 +52,7 @@ impl Block {
     /// The feature of this crate that brings the block's rivals.
     pub const fn feature(self) -> &'static str {
         match self {
+            Self::Balance => "balance",
             Self::Bloom => "bloom",
             Self::CacheHitRatio | Self::CacheThroughput | Self::CacheMemory => "cache",
             Self::Queue => "queue",
@@ -62,6 +65,7 @@ impl Block {
 impl fmt::Display for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Balance => "balance",
             Self::Bloom => "bloom",
             Self::CacheHitRatio => "cache-hit-ratio",
             Self::CacheThroughput => "cache-throughput",

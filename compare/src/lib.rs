@@ -12,6 +12,8 @@
 //! that comes back is compared with its key.
 
 pub mod arguments;
+#[cfg(feature = "balance")]
+pub mod balance;
 #[cfg(feature = "bloom")]
 pub mod bloom;
 #[cfg(feature = "cache")]
@@ -21,6 +23,7 @@ pub mod counting;
 #[cfg(feature = "queue")]
 pub mod queue;
 #[cfg(any(
+    feature = "balance",
     feature = "bloom",
     feature = "cache",
     feature = "queue",

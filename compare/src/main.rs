@@ -29,6 +29,8 @@ fn main() -> ExitCode {
 
 fn measure(arguments: &Arguments) -> Result<ExitCode, String> {
     match arguments.block.feature() {
+        #[cfg(feature = "balance")]
+        "balance" => compare::balance::measure(arguments)?,
         #[cfg(feature = "bloom")]
         "bloom" => compare::bloom::measure(arguments)?,
         #[cfg(feature = "cache")]

@@ -14,6 +14,10 @@ pub fn with_feature(
     feature: &str,
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<ExitCode, String> {
+    let feature = match feature {
+        "balance" => with_pingora(),
+        feature => feature,
+    };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // Set by `cargo run` to where the sources are now; they may have moved
     // since the build.
@@ -39,6 +43,15 @@ pub fn with_feature(
             cargo.to_string_lossy()
         )
     })
+}
+
+/// What to measure the balancer with: pingora too, if it can be built.
+fn with_pingora() -> &'static str {
+    if Command::new("cmake").arg("--version").output().is_ok() {
+        return "pingora";
+    }
+    eprintln!("compare: cmake is not installed, so pingora's balancer is not built");
+    "balance"
 }
 
 #[cfg(unix)]

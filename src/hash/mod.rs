@@ -11,7 +11,7 @@
 //!   [`std::hash::Hash`] promises neither: what it feeds to a hasher differs
 //!   between machines and versions of Rust.
 
-#[cfg(any(feature = "bloom", feature = "router"))]
+#[cfg(any(feature = "balance", feature = "bloom", feature = "router"))]
 mod stable;
 #[cfg(any(feature = "cache", feature = "singleflight"))]
 mod table;
@@ -20,7 +20,7 @@ mod table;
 pub(crate) use stable::xxh3_64;
 #[cfg(feature = "bloom")]
 pub(crate) use stable::xxh64;
-#[cfg(any(feature = "bloom", feature = "router"))]
+#[cfg(any(feature = "balance", feature = "bloom", feature = "router"))]
 pub use stable::{CanonicalBytes, StableKey};
 #[cfg(any(feature = "cache", feature = "singleflight"))]
 pub use table::{TableHashState, TableHasher};

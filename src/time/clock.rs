@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::timer::{Alarms, AlarmsGuard, Bell, lock};
-use super::{Instant, Timer, coarse};
+use super::{Instant, Timer, coarse, processor};
 
 /// Tells the time to every block that is given it.
 ///
@@ -25,6 +25,7 @@ pub struct Clock(Source);
 enum Source {
     System,
     Coarse,
+    Processor,
     Manual(ManualClock),
 }
 
@@ -43,10 +44,20 @@ impl Clock {
         Self(Source::Coarse)
     }
 
+    /// The processor's own counter, where the operating system itself goes by it.
+    ///
+    /// As exact as [`Clock::system`] for spans of seconds, and three times cheaper to read; its seconds
+    /// may be off by a millionth. Where there is no such counter, or the system does not trust it, it is
+    /// the same as [`Clock::system`]: on Linux on x86-64 it asks the kernel once.
+    pub fn processor() -> Self {
+        Self(Source::Processor)
+    }
+
     /// The time now.
     #[inline]
     pub fn now(&self) -> Instant {
         match &self.0 {
+            Source::Processor => Instant::from_nanos(processor::now()),
             Source::Coarse => Instant::from_nanos(coarse::now()),
             Source::System => Instant::from_nanos(coarse::precise()),
             Source::Manual(clock) => clock.now(),
@@ -59,7 +70,7 @@ impl Clock {
     pub(crate) fn as_manual(&self) -> Option<&ManualClock> {
         match &self.0 {
             Source::Manual(clock) => Some(clock),
-            Source::System | Source::Coarse => None,
+            Source::System | Source::Coarse | Source::Processor => None,
         }
     }
 }

@@ -1,0 +1,209 @@
+//! Where members lie: the count of who uses one is also what keeps it alive.
+//!
+//! A slot's life is one word: how many use its member, whether more may come
+//! (`OPEN`), and whether there is a member at all (`FULL`). To enter is one addition and to
+//! leave one subtraction, and nothing else has to be counted: a table of what to pick from
+//! may be as stale as it likes, since the word decides.
+//!
+//! ```text
+//! enter   count += 1; was it OPEN? then the member is there until we leave.  else count -= 1
+//! close   not OPEN any more
+//! leave   count -= 1
+//! take    FULL, not OPEN, count 0 -> BUSY; take the member out; not BUSY any more
+//! fill    neither OPEN nor FULL nor BUSY -> BUSY; put a member in; OPEN and FULL, not BUSY
+//! ```
+//!
+//! Whoever's step may have been the last before a `take` is told so, and takes. An `Arc` per member,
+//! fetched from a shared snapshot, would need two to four locked instructions more per pick: as
+//! much again as a whole pick costs here.
+#![allow(
+    unsafe_code,
+    reason = "a member is lent by counting, without a lock: see above"
+)]
+
+use std::cell::UnsafeCell;
+use std::ops::Deref;
+use std::sync::OnceLock;
+
+use super::MemberId;
+use super::core::Core;
+use super::estimate::Pulse;
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// A place for one member at a time, and what is known of it.
+#[repr(align(64))]
+pub(super) struct Slot<M> {
+    life: AtomicU64,
+    /// What picks compare; beside the word that they change anyway.
+    pub(super) pulse: Pulse,
+    number: u32,
+    /// Which of the members that lay here this is; changes only while nobody can enter.
+    generation: AtomicU32,
+    /// Written and taken by whoever has set `BUSY`, and read only while the count holds it.
+    member: UnsafeCell<Option<M>>,
+}
+
+// SAFETY: a slot lends `&M` to every thread (so `M: Sync`) and gives the `M` itself to the
+// thread that takes it (so `M: Send`). `life` orders both: see `fill`, `Lease` and `take`.
+unsafe impl<M: Send + Sync> Sync for Slot<M> {}
+
+/// A use of a slot's member, which stays there until this is dropped.
+pub(super) struct Lease<'a, M> {
+    pub(super) slot: &'a Slot<M>,
+    owner: &'a Core<M>,
+}
+
+impl<M> Slot<M> {
+    fn new(number: u32) -> Self {
+        Self {
+            life: AtomicU64::new(0),
+            pulse: Pulse::default(),
+            number,
+            generation: AtomicU32::new(0),
+            member: UnsafeCell::new(None),
+        }
+    }
+
+    /// Uses the member, unless the slot is closed.
+    #[inline]
+    pub(super) fn enter<'a>(&'a self, owner: &'a Core<M>) -> Option<Lease<'a, M>> {
+        // Acquire pairs with the Release of `fill`.
+        let before = self.life.fetch_add(1, Ordering::Acquire);
+        // Half of what the count can hold, so that no number of threads carries it into the flags.
+        if before & OPEN != 0 && before & COUNT < MOST {
+            return Some(Lease { slot: self, owner });
+        }
+        self.leave(owner);
+        None
+    }
+
+    #[inline]
+    fn leave(&self, owner: &Core<M>) {
+        // Release pairs with the Acquire of `take`.
+        if self.life.fetch_sub(1, Ordering::Release) == FULL | 1 {
+            owner.vacated(self);
+        }
+    }
+
+    /// Lets nobody in any more. Answers whether nobody is in, so that the member must be taken.
+    #[must_use = "whoever closes an unused slot takes the member out"]
+    pub(super) fn close(&self) -> bool {
+        self.life.fetch_and(!OPEN, Ordering::AcqRel) & !OPEN == FULL
+    }
+
+    /// Takes the member out of a closed slot that nobody uses. One caller at most gets it.
+    pub(super) fn take(&self) -> Option<M> {
+        self.life
+            .compare_exchange(FULL, BUSY, Ordering::Acquire, Ordering::Relaxed)
+            .ok()?;
+        // SAFETY: the slot was full, closed and unused. Whoever sets BUSY is alone until it is
+        // cleared: `take` and `fill` refuse, and without OPEN there are no leases. Acquire
+        // pairs with the Release of every `leave`, so all uses of the member happened before.
+        let member = unsafe { (*self.member.get()).take() };
+        self.life.fetch_and(!BUSY, Ordering::Release);
+        member
+    }
+
+    /// Puts a member into an empty slot and opens it, or gives the member back.
+    pub(super) fn fill(&self, member: M, generation: u32) -> Result<(), M> {
+        // The count may change under our hands: strangers come and are sent away.
+        let claimed = self
+            .life
+            .fetch_update(Ordering::Acquire, Ordering::Relaxed, |life| {
+                (life & (OPEN | FULL | BUSY) == 0).then_some(life | BUSY)
+            });
+        if claimed.is_err() {
+            return Err(member);
+        }
+        self.generation.store(generation, Ordering::Relaxed);
+        // SAFETY: as in `take`: the slot was empty, and we have set BUSY.
+        unsafe { *self.member.get() = Some(member) };
+        // BUSY goes and the others come in one step: each of the three bits changes.
+        self.life.fetch_xor(OPEN | FULL | BUSY, Ordering::Release);
+        Ok(())
+    }
+
+    /// How many use the member now.
+    #[inline]
+    pub(super) fn in_flight(&self) -> u32 {
+        // Strangers that are about to be sent away count for a moment.
+        (self.life.load(Ordering::Relaxed) & COUNT) as u32
+    }
+
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+
+    pub(super) fn id(&self) -> MemberId {
+        MemberId {
+            slot: self.number,
+            generation: self.generation.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl<M> Deref for Lease<'_, M> {
+    type Target = M;
+
+    #[inline]
+    fn deref(&self) -> &M {
+        // SAFETY: a lease is made by `enter`, which saw OPEN and so everything before the Release of
+        // `fill`: there is a member. While the lease is counted, `take` fails, and so nobody writes.
+        unsafe { (*self.slot.member.get()).as_ref().unwrap_unchecked() }
+    }
+}
+
+impl<M> Drop for Lease<'_, M> {
+    #[inline]
+    fn drop(&mut self) {
+        self.slot.leave(self.owner);
+    }
+}
+
+impl<'a, M> Lease<'a, M> {
+    #[inline]
+    pub(super) fn owner(&self) -> &'a Core<M> {
+        self.owner
+    }
+}
+
+/// Slots that never move, made in blocks when they are first needed.
+pub(super) struct Slots<M> {
+    blocks: Box<[OnceLock<Block<M>>]>,
+}
+
+type Block<M> = Box<[Slot<M>; BLOCK]>;
+
+impl<M> Slots<M> {
+    pub(super) fn new(most: usize) -> Self {
+        let blocks = most.div_ceil(BLOCK);
+        Self {
+            blocks: (0..blocks).map(|_| OnceLock::new()).collect(),
+        }
+    }
+
+    /// The slot, if its block was made.
+    #[inline]
+    pub(super) fn get(&self, number: u32) -> Option<&Slot<M>> {
+        let block = self.blocks.get(number as usize / BLOCK)?.get()?;
+        Some(&block[number as usize % BLOCK])
+    }
+
+    /// The slot; its block is made if it is the first of it.
+    pub(super) fn make(&self, number: u32) -> Option<&Slot<M>> {
+        let place = number as usize;
+        let block = self.blocks.get(place / BLOCK)?.get_or_init(|| {
+            let first = number - (place % BLOCK) as u32;
+            Box::new(std::array::from_fn(|n| Slot::new(first + n as u32)))
+        });
+        Some(&block[place % BLOCK])
+    }
+}
+
+const OPEN: u64 = 1 << 63;
+const FULL: u64 = 1 << 62;
+const BUSY: u64 = 1 << 61;
+const COUNT: u64 = (1 << 32) - 1;
+const MOST: u64 = 1 << 31;
+/// Few enough that a balancer of ten members is small, enough that blocks are few.
+const BLOCK: usize = 16;
