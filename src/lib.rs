@@ -25,6 +25,7 @@
 //! | A page reads ten shards, and one of them is slow | [`router::scatter`] |
 //! | A post is written ten million times, once per follower | [`router::timeline`] |
 //! | The process dies, and with it the jobs it had accepted | `queue` |
+//! | Somebody logs out, and a slower request logs them in again | `session` |
 //! | Disk code was never tried on a disk that fails | `queue::storage`, with `SimDisk` |
 //! | Strangers choose the keys | [`hash::TableHasher`], keyed, in every table |
 //! | A test has to wait for time to pass | [`time::ManualClock`] |
@@ -43,6 +44,7 @@
 //! | `cache` | yes | [`cache`], [`hash`], [`task`] |
 //! | `queue` | no | `queue`, [`task`] |
 //! | `router` | yes | [`router`], [`hash`], [`task`] |
+//! | `session` | no | `session`, [`hash`] |
 //! | `singleflight` | yes | [`singleflight`], [`hash`], [`task`] |
 //! | `test-util` | no | `queue::storage::SimDisk` |
 //!
@@ -57,6 +59,7 @@ pub mod cache;
     feature = "bloom",
     feature = "cache",
     feature = "router",
+    feature = "session",
     feature = "singleflight"
 ))]
 pub mod hash;
@@ -65,14 +68,17 @@ pub mod queue;
 pub mod rng;
 #[cfg(feature = "router")]
 pub mod router;
+#[cfg(feature = "session")]
+pub mod session;
 #[cfg(feature = "singleflight")]
 pub mod singleflight;
-#[cfg(feature = "cache")]
+#[cfg(any(feature = "cache", feature = "session"))]
 mod stats;
 #[cfg(any(
     feature = "cache",
     feature = "queue",
     feature = "router",
+    feature = "session",
     feature = "singleflight"
 ))]
 mod sync;
