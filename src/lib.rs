@@ -26,6 +26,7 @@
 //! | A post is written ten million times, once per follower | [`router::timeline`] |
 //! | The process dies, and with it the jobs it had accepted | `queue` |
 //! | Somebody logs out, and a slower request logs them in again | `session` |
+//! | Two tabs refresh with one token, and the user is thrown out | `session::token` |
 //! | Disk code was never tried on a disk that fails | `queue::storage`, with `SimDisk` |
 //! | Strangers choose the keys | [`hash::TableHasher`], keyed, in every table |
 //! | A test has to wait for time to pass | [`time::ManualClock`] |

@@ -4,6 +4,8 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use super::base64url;
+
 /// What a browser holds: 256 random bits, and nothing else.
 ///
 /// Whoever has it has the session, so it can be compared (in constant time) and
@@ -35,38 +37,18 @@ impl SessionToken {
     /// Reads the value of a cookie. Anything but 43 characters of unpadded
     /// base64url is none, and is not even hashed.
     pub fn parse(cookie: &str) -> Option<Self> {
-        let text: &[u8; TEXT] = cookie.as_bytes().try_into().ok()?;
-        let mut token = Self([0; BYTES]);
-        for (four, three) in text.chunks(4).zip(token.0.chunks_mut(3)) {
-            let mut bits = 0_u32;
-            for &letter in four {
-                bits = bits << 6 | u32::from(value_of(letter)?);
-            }
-            // The last group has 18 bits for two bytes: two too many, which must be zero.
-            bits <<= 6 * (4 - four.len());
-            let bytes = bits.to_be_bytes();
-            if four.len() < 4 && bytes[3] != 0 {
-                return None;
-            }
-            three.copy_from_slice(&bytes[1..=three.len()]);
+        if cookie.len() != TEXT {
+            return None;
         }
+        let mut token = Self([0; BYTES]);
+        base64url::decode(cookie.as_bytes(), &mut token.0)?;
         Some(token)
     }
 
     /// The value for the cookie: 43 characters of base64url. This is the secret
     /// itself, so it belongs in the answer's `Set-Cookie` and nowhere else.
     pub fn reveal(&self) -> String {
-        let mut text = String::with_capacity(TEXT);
-        for three in self.0.chunks(3) {
-            let mut bytes = [0; 4];
-            bytes[1..=three.len()].copy_from_slice(three);
-            let bits = u32::from_be_bytes(bytes);
-            for place in 0..=three.len() {
-                let letter = bits >> (18 - 6 * place) & 63;
-                text.push(char::from(ALPHABET[letter as usize]));
-            }
-        }
-        text
+        base64url::encode(&self.0)
     }
 
     /// What a store knows of it.
@@ -124,21 +106,8 @@ impl fmt::Display for SessionKey {
     }
 }
 
-/// The six bits of a letter.
-fn value_of(letter: u8) -> Option<u8> {
-    match letter {
-        b'A'..=b'Z' => Some(letter - b'A'),
-        b'a'..=b'z' => Some(letter - b'a' + 26),
-        b'0'..=b'9' => Some(letter - b'0' + 52),
-        b'-' => Some(62),
-        b'_' => Some(63),
-        _ => None,
-    }
-}
-
 const BYTES: usize = 32;
 const TEXT: usize = 43;
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 #[cfg(test)]
 mod tests {

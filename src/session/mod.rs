@@ -102,7 +102,9 @@
 //! * M. Kolšek, *Session Fixation Vulnerability in Web-based Applications*, 2002.
 //! * What users of such stores reported: each is a test in `tests/session.rs`.
 
+mod base64url;
 mod builder;
+mod cookie;
 mod error;
 mod id;
 mod restore;
@@ -112,10 +114,12 @@ mod shard;
 mod snapshot;
 mod stats;
 mod store;
+pub mod token;
 mod users;
 mod wall;
 
 pub use builder::{MemoryStoreBuilder, OnFull, PerUser};
+pub use cookie::{CookieError, HostCookie, SameSite};
 pub use error::{
     BuildError, CreateError, CycleError, LogError, RestoreError, SaveError, SnapshotError,
 };

@@ -431,7 +431,7 @@ impl MemoryStore {
             Ok(leaver) => {
                 // The row was locked for the session's new user only.
                 if let Some(user) = leaver {
-                    self.users.unlink(&user, old);
+                    self.users.unlink(&user.id, old);
                 }
                 self.count(Count::Cycled);
                 Ok(fresh)
@@ -810,7 +810,7 @@ impl MemoryStore {
         self.release(out.len());
         for entry in out {
             if let Some(user) = &entry.user {
-                self.users.unlink(user, entry.key);
+                self.users.unlink(&user.id, entry.key);
             }
         }
     }

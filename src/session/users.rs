@@ -107,8 +107,8 @@ impl Users {
     }
 
     /// Forgets keys of sessions that have left, and users without any.
-    pub(super) fn unlink(&self, user: &User, key: u128) {
-        let mut locked = self.lock(&user.id);
+    pub(super) fn unlink(&self, user: &UserId, key: u128) {
+        let mut locked = self.lock(user);
         let Some(row) = locked.row() else { return };
         row.keys.retain(|&other| other != key);
         locked.tidy();
