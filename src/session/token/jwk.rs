@@ -48,7 +48,7 @@ impl KeyRing {
 }
 
 impl KeyRingBuilder {
-    /// Adds the keys of a JWK set that sign with EdDSA or ES256; others, and those for
+    /// Adds the keys of a JWK set that sign with `EdDSA` or ES256; others, and those for
     /// encryption, are passed over. A key without a name is an error, and so is a
     /// private one: it was published.
     pub fn jwks(mut self, text: &str) -> Self {
@@ -118,9 +118,9 @@ impl KeyRingBuilder {
         });
         let says = |text: Option<Text>, what: &str| text.is_some_and(|text| text.is(what));
         let may = |text: Option<Text>, what: &str| text.is_none_or(|text| text.is(what));
-        let is_ed = says(kty, "OKP") && says(crv, "Ed25519") && may(alg, "EdDSA");
-        let is_es = says(kty, "EC") && says(crv, "P-256") && may(alg, "ES256");
-        if !(is_ed || is_es) || !may(key_use, "sig") || !verifies {
+        let is_edwards = says(kty, "OKP") && says(crv, "Ed25519") && may(alg, "EdDSA");
+        let is_nist = says(kty, "EC") && says(crv, "P-256") && may(alg, "ES256");
+        if !(is_edwards || is_nist) || !may(key_use, "sig") || !verifies {
             return self;
         }
         let Some(kid) = kid else {
@@ -141,10 +141,10 @@ impl KeyRingBuilder {
             let read = base64url::decode(text?.get().as_bytes(), half)?;
             (read.len() == 32).then_some(())
         };
-        if half(x, 1).is_none() || is_es && half(y, 33).is_none() {
+        if half(x, 1).is_none() || is_nist && half(y, 33).is_none() {
             return self.wrong(bad("of 32 bytes a coordinate"));
         }
-        if is_es {
+        if is_nist {
             return self.es256_public(&kid, &point);
         }
         let mut key = [0; 32];

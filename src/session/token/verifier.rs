@@ -187,8 +187,8 @@ impl TokenVerifier {
                 return Err(TokenError::TooOld);
             }
         }
-        let issuer = claims.issuer.ok_or(TokenError::MissingClaim("iss"))?;
-        if !issuer.is(&settings.issuer) {
+        let by = claims.issuer.ok_or(TokenError::MissingClaim("iss"))?;
+        if !by.is(&settings.issuer) {
             return Err(TokenError::WrongIssuer);
         }
         if let Some(audiences) = &settings.audiences
@@ -430,7 +430,7 @@ impl TokenVerifierBuilder {
     }
 
     /// Remembers that the signature of so many tokens was right; not at all by default. Worth it for
-    /// EdDSA and ES256, where a token comes again; all but the signature is looked at
+    /// `EdDSA` and ES256, where a token comes again; all but the signature is looked at
     /// each time. At most 2 KiB for each.
     pub fn cache(mut self, tokens: usize) -> Self {
         self.cache = tokens;
