@@ -36,6 +36,8 @@ pub struct Denylist {
     longest: u64,
     /// Tokens dated earlier are revoked, whosever they are.
     all: AtomicU64,
+    /// When all of it was last looked through.
+    swept: AtomicU64,
     wall: WallClock,
 }
 
@@ -65,6 +67,7 @@ impl Denylist {
             max: max as u64,
             longest: crate::session::wall::seconds(longest),
             all: AtomicU64::new(0),
+            swept: AtomicU64::new(0),
             wall,
         }
     }
@@ -159,6 +162,20 @@ impl Denylist {
     /// Notes it, unless there are too many already.
     fn put(&self, what: u128, before: u64, ends: u64) -> bool {
         let now = self.wall.now();
+        if self.try_put(what, before, ends, now) {
+            return true;
+        }
+        // Full, unless much of it is over: worth a look once a second.
+        if self.swept.fetch_max(now, Ordering::Relaxed) >= now {
+            return false;
+        }
+        for shard in &self.shards {
+            self.sweep(&mut shard.lock(), now);
+        }
+        self.try_put(what, before, ends, now)
+    }
+
+    fn try_put(&self, what: u128, before: u64, ends: u64, now: u64) -> bool {
         let mut guard = self.shard(what).lock();
         let shard = &mut *guard;
         if let Some(row) = shard.rows.find_mut(what as u64, |row| row.what == what) {
@@ -166,12 +183,8 @@ impl Denylist {
             row.ends = row.ends.max(ends);
             return true;
         }
-        if now >= shard.next_sweep || self.len.load(Ordering::Relaxed) >= self.max {
-            let held = shard.rows.len();
-            shard.rows.retain(|row| now < row.ends);
-            let left = held - shard.rows.len();
-            self.len.fetch_sub(left as u64, Ordering::SeqCst);
-            shard.next_sweep = now + SWEEP_EVERY;
+        if now >= shard.next_sweep {
+            self.sweep(shard, now);
         }
         if self.len.fetch_add(1, Ordering::SeqCst) >= self.max {
             self.len.fetch_sub(1, Ordering::SeqCst);
@@ -182,6 +195,15 @@ impl Denylist {
             .rows
             .insert_unique(what as u64, row, |row| row.what as u64);
         true
+    }
+
+    /// Takes out what is over.
+    fn sweep(&self, shard: &mut Shard, now: u64) {
+        let held = shard.rows.len();
+        shard.rows.retain(|row| now < row.ends);
+        let left = held - shard.rows.len();
+        self.len.fetch_sub(left as u64, Ordering::SeqCst);
+        shard.next_sweep = now + SWEEP_EVERY;
     }
 
     fn shard(&self, key: u128) -> &Mutex<Shard> {

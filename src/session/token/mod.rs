@@ -102,7 +102,6 @@
 //! * RFC 9700, section 4.14.2: rotation, and ending what was reused.
 //! * OWASP ASVS 5.0, *Self-contained Tokens*.
 
-mod cache;
 mod claims;
 mod denylist;
 mod error;
@@ -111,6 +110,7 @@ mod json;
 mod jwk;
 mod keys;
 mod refresh;
+mod verified;
 mod verifier;
 
 pub use claims::ClaimsRef;

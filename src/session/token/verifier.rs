@@ -2,12 +2,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cache::VerifiedCache;
 use super::claims::ClaimsRef;
 use super::denylist::Denylist;
 use super::error::{Part, TokenBuildError, TokenError};
 use super::json::{self, Value};
 use super::keys::{Algorithm, Key, KeyRing};
+use super::verified::VerifiedCache;
 use crate::session::{WallClock, base64url};
 
 /// Verifies tokens: compact JWS (RFC 7515) with the claims of RFC 7519, under the rules of RFC 8725 and,
