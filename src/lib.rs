@@ -27,6 +27,8 @@
 //! | One server of ten fails fast, and gets most of the requests | `balance` |
 //! | The process dies, and with it the jobs it had accepted | `queue` |
 //! | A read model counts an event twice, or cannot be made anew | `queue::projection` |
+//! | Somebody logs out, and a slower request logs them in again | `session` |
+//! | Two tabs refresh with one token, and the user is thrown out | `session::token` |
 //! | Disk code was never tried on a disk that fails | `queue::storage`, with `SimDisk` |
 //! | Strangers choose the keys | [`hash::TableHasher`], keyed, in every table |
 //! | A test has to wait for time to pass | [`time::ManualClock`] |
@@ -46,6 +48,7 @@
 //! | `cache` | yes | [`cache`], [`hash`], [`task`] |
 //! | `queue` | no | `queue`, [`task`] |
 //! | `router` | yes | [`router`], [`hash`], [`task`] |
+//! | `session` | no | `session`, [`hash`] |
 //! | `singleflight` | yes | [`singleflight`], [`hash`], [`task`] |
 //! | `test-util` | no | `queue::storage::SimDisk` |
 //!
@@ -65,6 +68,7 @@ pub mod cache;
     feature = "bloom",
     feature = "cache",
     feature = "router",
+    feature = "session",
     feature = "singleflight"
 ))]
 pub mod hash;
@@ -75,15 +79,18 @@ pub mod queue_journal;
 pub mod rng;
 #[cfg(feature = "router")]
 pub mod router;
+#[cfg(feature = "session")]
+pub mod session;
 #[cfg(feature = "singleflight")]
 pub mod singleflight;
-#[cfg(any(feature = "balance", feature = "cache"))]
+#[cfg(any(feature = "balance", feature = "cache", feature = "session"))]
 mod stats;
 #[cfg(any(
     feature = "balance",
     feature = "cache",
     feature = "queue",
     feature = "router",
+    feature = "session",
     feature = "singleflight"
 ))]
 mod sync;

@@ -20,6 +20,7 @@ const MODULES: &[Module] = &[
     block("cache", &["hash", "rng", "stats", "sync", "task", "time"]),
     block("queue", &["rng", "sync", "task", "time"]),
     block("router", &["hash", "rng", "stats", "sync", "task", "time"]),
+    block("session", &["hash", "stats", "sync", "time"]),
     block("singleflight", &["hash", "sync", "task", "time"]),
     composition("queue_journal", &["cache", "queue", "sync"]),
 ];
