@@ -42,13 +42,13 @@ step() {
 models() (
     export CARGO_TARGET_DIR="$target/shuttle" RUSTFLAGS="${RUSTFLAGS-} --cfg tenfold_shuttle"
     # A filter that matches nothing would pass.
-    cargo test --lib --features balance models -- --list | grep -c ': test$' >/dev/null || fail "no model was found in src/"
+    cargo test --lib --all-features models -- --list | grep -c ': test$' >/dev/null || fail "no model was found in src/"
     local round rounds=1
     [ -z "$long" ] || rounds=10
     for round in $(seq "$rounds"); do
         # Each round draws schedules of its own.
         echo "round $round of $rounds"
-        cargo test --lib --features balance models
+        cargo test --lib --all-features models
     done
 )
 
