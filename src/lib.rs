@@ -42,7 +42,7 @@
 //! |---|---|---|
 //! | `bloom` | yes | [`bloom`], [`hash`] |
 //! | `cache` | yes | [`cache`], [`hash`], [`task`] |
-//! | `queue` | no | `queue`, [`task`] |
+//! | `queue` | no | `queue`, [`hash`], [`task`] |
 //! | `router` | yes | [`router`], [`hash`], [`task`] |
 //! | `singleflight` | yes | [`singleflight`], [`hash`], [`task`] |
 //! | `test-util` | no | `queue::storage::SimDisk` |
@@ -59,6 +59,7 @@ pub mod cache;
 #[cfg(any(
     feature = "bloom",
     feature = "cache",
+    feature = "queue",
     feature = "router",
     feature = "singleflight"
 ))]

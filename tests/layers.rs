@@ -17,7 +17,7 @@ const MODULES: &[Module] = &[
     foundation("stats", &["sync"]),
     block("bloom", &["hash", "rng", "time"]),
     block("cache", &["hash", "rng", "stats", "sync", "task", "time"]),
-    block("queue", &["rng", "sync", "task", "time"]),
+    block("queue", &["hash", "rng", "sync", "task", "time"]),
     block("router", &["hash", "rng", "stats", "sync", "task", "time"]),
     block("singleflight", &["hash", "sync", "task", "time"]),
     composition("queue_journal", &["cache", "queue", "sync"]),

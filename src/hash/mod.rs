@@ -13,7 +13,7 @@
 
 #[cfg(any(feature = "bloom", feature = "router"))]
 mod stable;
-#[cfg(any(feature = "cache", feature = "singleflight"))]
+#[cfg(any(feature = "cache", feature = "queue", feature = "singleflight"))]
 mod table;
 
 #[cfg(any(feature = "bloom", feature = "router"))]
@@ -22,5 +22,5 @@ pub(crate) use stable::xxh3_64;
 pub(crate) use stable::xxh64;
 #[cfg(any(feature = "bloom", feature = "router"))]
 pub use stable::{CanonicalBytes, StableKey};
-#[cfg(any(feature = "cache", feature = "singleflight"))]
+#[cfg(any(feature = "cache", feature = "queue", feature = "singleflight"))]
 pub use table::{TableHashState, TableHasher};

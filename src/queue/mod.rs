@@ -149,6 +149,7 @@ mod group;
 #[cfg(test)]
 mod group_tests;
 mod ids;
+mod leases;
 mod log;
 mod marks;
 mod message;

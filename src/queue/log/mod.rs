@@ -2,14 +2,15 @@
 //! happened. It knows nothing of what records mean.
 //!
 //! `format.rs` is the bytes; `scan.rs` reads them; `commit.rs` is who writes when;
-//! `writer.rs` the end of the log; `segments.rs` where messages lie, `locate.rs` where
-//! nobody noted it; `recover.rs` what is there after a crash; `checkpoint.rs` what
+//! `writer.rs` the end of the log; `segments.rs` where messages lie, `held.rs` in memory and
+//! `locate.rs` where nobody noted it; `recover.rs` what is there after a crash; `checkpoint.rs` what
 //! shortens that.
 
 mod absent;
 mod checkpoint;
 mod commit;
 pub(crate) mod format;
+mod held;
 mod locate;
 mod moved;
 mod recover;
@@ -95,7 +96,11 @@ impl<'a> Record<'a> {
             priority,
             ext,
             payload,
-            crc: crc32c_append(crc32c(ext), payload),
+            crc: if ext.is_empty() {
+                crc32c(payload)
+            } else {
+                crc32c_append(crc32c(ext), payload)
+            },
         }
     }
 
