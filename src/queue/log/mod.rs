@@ -2,7 +2,7 @@
 //! happened. It knows nothing of what records mean.
 //!
 //! `format.rs` is the bytes; `scan.rs` reads them; `commit.rs` is who writes when;
-//! `writer.rs` the end of the log; `segments.rs` where messages lie, `held.rs` in memory and
+//! `writer.rs` the end of the log, `unsynced.rs` what of it may have to be written again; `segments.rs` where messages lie, `held.rs` in memory and
 //! `locate.rs` where nobody noted it; `recover.rs` what is there after a crash; `checkpoint.rs` what
 //! shortens that.
 
@@ -19,6 +19,7 @@ mod scan;
 mod segments;
 #[cfg(test)]
 mod tests;
+mod unsynced;
 mod wall;
 mod writer;
 
@@ -55,7 +56,7 @@ use crate::task::Executor;
 pub(crate) struct Options {
     pub(crate) smallest_segment: u64,
     pub(crate) largest_segment: u64,
-    /// Bytes that are written without a sync, at most.
+    /// Bytes that were written without a sync and are kept in memory, at most.
     pub(crate) undurable: u64,
     /// Bytes of the newest records kept in memory.
     pub(crate) tail: usize,
