@@ -46,7 +46,7 @@
 //! | `balance` | no | `balance`, [`hash`], [`task`] |
 //! | `bloom` | yes | [`bloom`], [`hash`] |
 //! | `cache` | yes | [`cache`], [`hash`], [`task`] |
-//! | `queue` | no | `queue`, [`task`] |
+//! | `queue` | no | `queue`, [`hash`], [`task`] |
 //! | `router` | yes | [`router`], [`hash`], [`task`] |
 //! | `session` | no | `session`, [`hash`] |
 //! | `singleflight` | yes | [`singleflight`], [`hash`], [`task`] |
@@ -67,6 +67,7 @@ pub mod cache;
     feature = "balance",
     feature = "bloom",
     feature = "cache",
+    feature = "queue",
     feature = "router",
     feature = "session",
     feature = "singleflight"

@@ -18,7 +18,7 @@ const MODULES: &[Module] = &[
     block("balance", &["hash", "rng", "stats", "sync", "task", "time"]),
     block("bloom", &["hash", "rng", "time"]),
     block("cache", &["hash", "rng", "stats", "sync", "task", "time"]),
-    block("queue", &["rng", "sync", "task", "time"]),
+    block("queue", &["hash", "rng", "sync", "task", "time"]),
     block("router", &["hash", "rng", "stats", "sync", "task", "time"]),
     block("session", &["hash", "stats", "sync", "time"]),
     block("singleflight", &["hash", "sync", "task", "time"]),

@@ -13,7 +13,12 @@
 
 #[cfg(any(feature = "balance", feature = "bloom", feature = "router"))]
 mod stable;
-#[cfg(any(feature = "cache", feature = "session", feature = "singleflight"))]
+#[cfg(any(
+    feature = "cache",
+    feature = "queue",
+    feature = "session",
+    feature = "singleflight"
+))]
 mod table;
 
 #[cfg(any(feature = "bloom", feature = "router"))]
@@ -22,5 +27,10 @@ pub(crate) use stable::xxh3_64;
 pub(crate) use stable::xxh64;
 #[cfg(any(feature = "balance", feature = "bloom", feature = "router"))]
 pub use stable::{CanonicalBytes, StableKey};
-#[cfg(any(feature = "cache", feature = "session", feature = "singleflight"))]
+#[cfg(any(
+    feature = "cache",
+    feature = "queue",
+    feature = "session",
+    feature = "singleflight"
+))]
 pub use table::{TableHashState, TableHasher};

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::backoff::Backoff;
 use super::bell::Bell;
@@ -371,7 +371,8 @@ impl<D: Disk> Core<D> {
                         // A group that was not there when it came.
                         self.put_back(number, taken, ext.not_before.unwrap_or(0));
                     } else {
-                        let payload = stored.bytes.slice(cut..);
+                        let mut payload = stored.bytes;
+                        payload.advance(cut);
                         let time = stored.time;
                         handed.push(Handed {
                             taken,
@@ -393,6 +394,7 @@ impl<D: Disk> Core<D> {
                 }
             }
         }
+        ahead.let_go();
         if !lost.is_empty() {
             self.give_up(number, &lost);
         }
@@ -463,16 +465,16 @@ impl<D: Disk> Core<D> {
     ) -> Result<(), SettleError> {
         let mut staged = Staged::default();
         let mut late = None;
-        let mut done = Vec::with_capacity(taken.len());
+        let mut done = Vec::new();
         {
             let mut book = self.book.lock();
             if let Some(group) = book.group(number) {
-                for taken in taken {
-                    if group.holds(taken.id, taken.token) && group.finish(taken.id) {
-                        done.push(taken.id);
-                    } else {
-                        late = late.or(Some(taken.id));
-                    }
+                done = group.finish_lent(taken);
+                if done.len() < taken.len() {
+                    // Those that are done are in the order of those that were asked for.
+                    let mut in_time = done.iter().peekable();
+                    let is_late = |taken: &&Taken| in_time.next_if_eq(&&taken.id).is_none();
+                    late = taken.iter().find(is_late).map(|taken| taken.id);
                 }
             } else {
                 late = taken.first().map(|taken| taken.id);

@@ -1,9 +1,11 @@
 //! What a group has done with the messages: the single-threaded heart, which knows
 //! nothing of the log, of locks or of clocks.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::ids::{BLOCK, Ids, WORDS};
+use super::leases::{Lease, Leases};
 use super::marks::{LATEST, Mark, Marks};
 use super::records::{Reading, Writing};
 use super::varint::{push_number, take_number, unzigzag, zigzag};
@@ -39,18 +41,9 @@ pub(super) struct Group {
     marks: Marks,
     /// Reminders of those that wait.
     wheel: Wheel,
-    leases: HashMap<u64, Lease>,
-    deadlines: BTreeSet<(Instant, u64)>,
+    leases: Leases,
     next_token: u64,
     dead: BTreeMap<u64, Dead>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Lease {
-    token: u64,
-    deadline: Instant,
-    attempts: u32,
-    level: u8,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,8 +74,7 @@ impl Group {
             ready: Default::default(),
             marks: Marks::default(),
             wheel: Wheel::default(),
-            leases: HashMap::new(),
-            deadlines: BTreeSet::new(),
+            leases: Leases::default(),
             next_token: 1,
             dead: BTreeMap::new(),
         }
@@ -106,7 +98,7 @@ impl Group {
     }
 
     /// Messages below this one that are neither done nor dead, in runs that a record holds.
-    pub(super) fn open_below(&self, below: u64) -> Vec<std::ops::Range<u64>> {
+    pub(super) fn open_below(&self, below: u64) -> Vec<Range<u64>> {
         let mut open = Vec::new();
         let mut start = self.floor;
         let dead = self.dead.range(self.floor.min(below)..below);
@@ -158,9 +150,7 @@ impl Group {
         self.ready.iter_mut().for_each(|level| {
             level.remove(id);
         });
-        if let Some(lease) = self.leases.remove(&id) {
-            self.deadlines.remove(&(lease.deadline, id));
-        }
+        self.leases.remove(id);
         self.dead.remove(&id);
     }
 
@@ -172,9 +162,15 @@ impl Group {
     /// Takes up to so many messages below `visible`, and lends them until then.
     pub(super) fn take(&mut self, most: usize, visible: u64, deadline: Instant) -> Vec<Taken> {
         let mut lent = Vec::new();
-        while lent.len() < most
-            && let Some((id, level)) = self.next(visible)
-        {
+        while lent.len() < most {
+            let run = self.next_run(most - lent.len(), visible);
+            if !run.is_empty() {
+                lent.extend(run.map(|id| self.lend(id, NORMAL, 1, deadline)));
+                continue;
+            }
+            let Some((id, level)) = self.next(visible) else {
+                break;
+            };
             if self.ready[level].remove(id) {
                 // It stays apart while it is lent.
             } else {
@@ -183,23 +179,43 @@ impl Group {
             }
             let mark = self.marks.remove(id);
             let attempts = mark.map_or(0, |mark| mark.attempts).saturating_add(1);
-            let token = self.next_token;
-            self.next_token += 1;
-            let lease = Lease {
-                token,
-                deadline,
-                attempts,
-                level: level as u8,
-            };
-            self.leases.insert(id, lease);
-            self.deadlines.insert((deadline, id));
-            lent.push(Taken {
-                id,
-                token,
-                attempts,
-            });
+            lent.push(self.lend(id, level, attempts, deadline));
         }
         lent
+    }
+
+    fn lend(&mut self, id: u64, level: usize, attempts: u32, deadline: Instant) -> Taken {
+        let token = self.next_token;
+        self.next_token += 1;
+        let lease = Lease {
+            token,
+            deadline,
+            attempts,
+            level: level as u8,
+        };
+        self.leases.insert(id, lease);
+        Taken {
+            id,
+            token,
+            attempts,
+        }
+    }
+
+    /// Goes past as many messages as lie at the cursor one after the other, up to so many,
+    /// while nothing is known of them and no others are ready: as most are.
+    fn next_run(&mut self, most: usize, visible: u64) -> Range<u64> {
+        let start = self.cursor.max(self.floor);
+        let mut end = visible.min(start.saturating_add(most as u64));
+        if end <= start || !self.ready.iter().all(Ids::is_empty) {
+            return 0..0;
+        }
+        end = self.apart.next_present(start..end);
+        end = self.done.next_present(start..end);
+        if start < end {
+            self.cursor = end;
+            self.apart.forget_below(end);
+        }
+        start..end
     }
 
     fn next(&mut self, visible: u64) -> Option<(u64, usize)> {
@@ -255,46 +271,42 @@ impl Group {
 
     /// Messages whose lease has ended by now.
     pub(super) fn expired(&self, now: Instant) -> Vec<Taken> {
-        let ended = self
-            .deadlines
-            .iter()
-            .take_while(|(deadline, _)| *deadline <= now);
-        ended
-            .map(|(_, id)| Taken {
-                id: *id,
-                token: self.leases[id].token,
-                attempts: self.leases[id].attempts,
-            })
-            .collect()
+        self.leases.expired(now)
     }
 
     /// When to look again whether something has changed by itself: a lease ended, or a
     /// message is due.
     pub(super) fn next_change(&self) -> (Option<Instant>, Option<u64>) {
-        let lease = self.deadlines.first().map(|(deadline, _)| *deadline);
-        (lease, self.wheel.next())
+        (self.leases.next_end(), self.wheel.next())
     }
 
     /// Whether the lease with this token still holds.
     pub(super) fn holds(&self, id: u64, token: u64) -> bool {
-        self.leases
-            .get(&id)
-            .is_some_and(|lease| lease.token == token)
+        self.leases.holds(id, token)
     }
 
     /// The priority of a message that is lent.
     pub(super) fn level(&self, id: u64) -> u8 {
-        let lent = self.leases.get(&id).map(|lease| lease.level);
+        let lent = self.leases.get(id).map(|lease| lease.level);
         let marked = || self.marks.get(id).map(|mark| mark.level);
         lent.or_else(marked).unwrap_or(NORMAL as u8)
     }
 
     pub(super) fn extend(&mut self, id: u64, deadline: Instant) {
-        if let Some(lease) = self.leases.get_mut(&id) {
-            self.deadlines.remove(&(lease.deadline, id));
-            lease.deadline = deadline;
-            self.deadlines.insert((deadline, id));
+        self.leases.extend(id, deadline);
+    }
+
+    /// Finishes those of these whose lease still holds; their numbers.
+    pub(super) fn finish_lent(&mut self, taken: &[Taken]) -> Vec<u64> {
+        let mut finished = Vec::with_capacity(taken.len());
+        for taken in taken {
+            // What is lent is in no other place.
+            if self.leases.settle(taken.id, taken.token) && self.done.insert(taken.id) {
+                finished.push(taken.id);
+            }
         }
+        self.raise_floor(finished.len() as u64);
+        finished
     }
 
     /// Whether it was not done before.
@@ -309,7 +321,7 @@ impl Group {
     }
 
     /// Finishes all of these; how many were not done before.
-    pub(super) fn finish_all(&mut self, range: std::ops::Range<u64>) -> u64 {
+    pub(super) fn finish_all(&mut self, range: Range<u64>) -> u64 {
         let range = range.start.max(self.floor)..range.end;
         if range.is_empty() {
             return 0;
@@ -317,7 +329,12 @@ impl Group {
         let marked = self.marks.range(range.clone());
         let mut noted: Vec<u64> = marked.map(|(id, _)| id).collect();
         noted.extend(self.dead.range(range.clone()).map(|(id, _)| *id));
-        noted.extend(self.leases.keys().filter(|id| range.contains(id)));
+        noted.extend(
+            self.leases
+                .iter()
+                .map(|(id, _)| id)
+                .filter(|id| range.contains(id)),
+        );
         for level in &self.ready {
             noted.extend(level.within(range.clone()));
         }
@@ -370,7 +387,7 @@ impl Group {
     }
 
     /// The same for all of these.
-    pub(super) fn redrive_all(&mut self, range: std::ops::Range<u64>) {
+    pub(super) fn redrive_all(&mut self, range: Range<u64>) {
         if range.is_empty() {
             return;
         }
@@ -410,7 +427,7 @@ impl Group {
             .saturating_sub(self.done_above)
     }
 
-    pub(super) fn is_done(&self, messages: std::ops::Range<u64>) -> bool {
+    pub(super) fn is_done(&self, messages: Range<u64>) -> bool {
         self.done.next_absent(messages.start.max(self.floor)) >= messages.end
     }
 
@@ -436,7 +453,7 @@ impl Group {
     pub(super) fn memory(&self) -> usize {
         let ready = self.ready.iter().map(Ids::memory).sum::<usize>();
         let noted = self.marks.memory() + self.wheel.memory();
-        let lent = 72 * self.leases.len() + 96 * self.dead.len();
+        let lent = self.leases.memory() + 96 * self.dead.len();
         self.done.memory() + self.apart.memory() + ready + noted + lent
     }
 
@@ -466,7 +483,7 @@ impl Group {
         let lent = self.leases.iter().map(|(id, lease)| {
             let (attempts, level, due) = (lease.attempts - 1, lease.level, 0);
             (
-                *id,
+                id,
                 Mark {
                     attempts,
                     level,

@@ -31,6 +31,10 @@ impl Ids {
         self.len
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// Inserts all of these, whole blocks at once.
     pub(super) fn insert_all(&mut self, range: Range<u64>) {
         let whole = range.start.div_ceil(BLOCK)..range.end / BLOCK;
@@ -212,6 +216,19 @@ impl Ids {
         }
     }
 
+    /// The first number of this range that is in there, or its end.
+    pub(super) fn next_present(&self, range: Range<u64>) -> u64 {
+        let end = range.end;
+        if self.is_empty() || range.is_empty() {
+            return end;
+        }
+        let mut firsts = self.parts(range).filter_map(|(block, part)| match block {
+            Block::All(_) => Some(part.start),
+            Block::Some(words, _) => first_within(&words[..], &part),
+        });
+        firsts.next().unwrap_or(end)
+    }
+
     /// Takes out everything below, in whole blocks.
     pub(super) fn forget_below(&mut self, id: u64) {
         self.split(id / BLOCK);
@@ -348,6 +365,20 @@ fn first_set(words: &[u64]) -> Option<u64> {
     Some(64 * index as u64 + u64::from(words[index].trailing_zeros()))
 }
 
+/// The first number of this part of a block that is in there.
+fn first_within(words: &[u64], part: &Range<u64>) -> Option<u64> {
+    let mut id = part.start;
+    while id < part.end {
+        let rest = words[word(id)] & u64::MAX << (id % 64);
+        if rest != 0 {
+            let found = id / 64 * 64 + u64::from(rest.trailing_zeros());
+            return Some(found).filter(|found| *found < part.end);
+        }
+        id = (id / 64 + 1) * 64;
+    }
+    None
+}
+
 fn word(id: u64) -> usize {
     (id % BLOCK / 64) as usize
 }
@@ -444,6 +475,8 @@ mod tests {
                 assert_eq!(ids.within(start..end), part);
                 let absent = (start..u64::MAX).find(|id| !model.contains(id)).unwrap();
                 assert_eq!(ids.next_absent(start), absent);
+                let present = part.first().copied().unwrap_or(end);
+                assert_eq!(ids.next_present(start..end), present);
                 assert_eq!(ids.contains(start), model.contains(&start));
                 assert_eq!(
                     (ids.len(), ids.first()),

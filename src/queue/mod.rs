@@ -92,8 +92,8 @@
 //! * **A damaged byte costs one message**, or in the very last group its batch; it is told in
 //!   [`Recovery`], and the bytes are set aside in a file. No data is deleted before it is done.
 //! * **A sync that failed is never asked again.** What was not durable is written to another
-//!   file; if that fails as well nothing more is confirmed, and what is durable goes on
-//!   being delivered.
+//!   file, from memory, or checked and from the file where nobody waits for it; if that
+//!   fails as well nothing more is confirmed, and what is durable goes on being delivered.
 //! * **A full disk turns publishers away** and goes on delivering, with room for acks.
 //! * **A message that ends its process ends up dead**, one crash late at most.
 //! * **Nobody has to unlock anything.** The kernel lets go of a dead process's lock.
@@ -149,6 +149,7 @@ mod group;
 #[cfg(test)]
 mod group_tests;
 mod ids;
+mod leases;
 mod log;
 mod marks;
 mod message;

@@ -91,7 +91,9 @@ impl<D: Disk> Reader<D> {
         if id >= self.core.log.reached(Mark::Durable) {
             return Ok(None);
         }
-        match self.core.log.read(id, &mut self.ahead) {
+        let read = self.core.log.read(id, &mut self.ahead);
+        self.ahead.let_go();
+        match read {
             Ok(stored) => {
                 let cut = usize::from(stored.header.ext).min(stored.bytes.len());
                 let payload = stored.bytes.slice(cut..);

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::format::{Kind, PAGE, SegmentHeader};
 use super::scan::{Found, Scan};
-use super::segments::Held;
+use super::segments::OnDisk;
 use super::{Log, checkpoint};
 use crate::queue::storage::{Disk, DiskFile};
 
@@ -40,7 +40,7 @@ impl<D: Disk> Log<D> {
 
     /// Reads every record of every segment but the newest, which an opening began.
     pub(crate) fn inspect(&self) -> io::Result<Vec<Inspected>> {
-        let mut held = self.segments.held();
+        let mut held = self.segments.on_disk();
         let newest = held.pop();
         let mut inspected = Vec::with_capacity(held.len());
         let first_ids = held.iter().skip(1).map(|next| next.header.first_id);
@@ -55,7 +55,7 @@ impl<D: Disk> Log<D> {
 }
 
 /// `next` is the first number of the segment behind.
-fn inspect<F: DiskFile>(segment: &Held<F>, next: u64) -> io::Result<Inspected> {
+fn inspect<F: DiskFile>(segment: &OnDisk<F>, next: u64) -> io::Result<Inspected> {
     let (header, file) = (&segment.header, &*segment.file);
     let size = file.size()?;
     let mut inspected = Inspected {

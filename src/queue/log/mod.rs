@@ -2,15 +2,17 @@
 //! happened. It knows nothing of what records mean.
 //!
 //! `format.rs` is the bytes; `scan.rs` reads them; `commit.rs` is who writes when;
-//! `writer.rs` the end of the log; `segments.rs` where messages lie, `locate.rs` where
-//! nobody noted it, `moved.rs` those that were moved; `recover.rs` what is there after a
-//! crash, `absent.rs` what is not; `checkpoint.rs` what shortens that; `inspect.rs` reads
-//! it all, `mend.rs` writes over what is damaged.
+//! `writer.rs` the end of the log, `unsynced.rs` what of it may have to be written again;
+//! `segments.rs` where messages lie, `held.rs` in memory, `locate.rs` where nobody noted
+//! it, `moved.rs` those that were moved; `recover.rs` what is there after a crash,
+//! `absent.rs` what is not; `checkpoint.rs` what shortens that; `inspect.rs` reads it all,
+//! `mend.rs` writes over what is damaged.
 
 mod absent;
 mod checkpoint;
 mod commit;
 pub(crate) mod format;
+mod held;
 mod inspect;
 mod locate;
 mod mend;
@@ -21,6 +23,7 @@ mod scan;
 mod segments;
 #[cfg(test)]
 mod tests;
+mod unsynced;
 mod wall;
 mod writer;
 
@@ -59,7 +62,7 @@ use crate::task::Executor;
 pub(crate) struct Options {
     pub(crate) smallest_segment: u64,
     pub(crate) largest_segment: u64,
-    /// Bytes that are written without a sync, at most.
+    /// Bytes that were written without a sync and are kept in memory, at most.
     pub(crate) undurable: u64,
     /// Bytes of the newest records kept in memory.
     pub(crate) tail: usize,
@@ -102,7 +105,11 @@ impl<'a> Record<'a> {
             priority,
             ext,
             payload,
-            crc: crc32c_append(crc32c(ext), payload),
+            crc: if ext.is_empty() {
+                crc32c(payload)
+            } else {
+                crc32c_append(crc32c(ext), payload)
+            },
         }
     }
 

@@ -107,6 +107,10 @@ impl Tally {
 impl<F: DiskFile> Segments<F> {
     /// Reads a message where it lies now.
     pub(super) fn read(&self, id: u64, ahead: &mut ReadAhead) -> Result<Stored, ReadError> {
+        if let Some(stored) = ahead.held.as_mut().and_then(|held| held.read_near(id)) {
+            return Ok(stored);
+        }
+        ahead.held = None;
         loop {
             let place = self.moved.place(id);
             let read = match place.and_then(|place| self.in_file(place)) {

@@ -25,6 +25,7 @@ use super::moved::Tally;
 use super::report::{Damage, DamageKind, Recovery};
 use super::scan::{Found, Scan};
 use super::segments::{Index, Segment, Segments, read_header, records};
+use super::unsynced::Unsynced;
 use super::wall::Wall;
 use super::writer::{Current, Limits, Seed, Spare, Writer, segment_name, sync_record};
 use super::{Replay, Replayed};
@@ -581,7 +582,7 @@ impl<D: Disk> Opening<'_, D> {
             },
             next_id: course.next_id,
             next_number: number,
-            undurable: Vec::new(),
+            unsynced: Unsynced::default(),
             spare: None,
             pool: Vec::new(),
             failed: None,

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::format::{
     BadHeader, Kind, Origin, PAGE, RECORD_HEADER, RecordHeader, SegmentHeader, is_payload_of,
 };
+use super::held::Held;
 use super::locate::{Mark, UNKNOWN, locate, time_before};
 use super::moved::{Moved, Tally};
 use super::scan::{Found, Scan};
@@ -45,7 +46,7 @@ pub(super) struct Segment<F> {
 }
 
 /// A segment and where its records end.
-pub(super) struct Held<F> {
+pub(super) struct OnDisk<F> {
     pub(super) file: Arc<F>,
     pub(super) header: SegmentHeader,
     pub(super) end: u64,
@@ -307,9 +308,9 @@ impl<F: DiskFile> Segments<F> {
     }
 
     /// All of them, to be read as they lie there.
-    pub(super) fn held(&self) -> Vec<Held<F>> {
+    pub(super) fn on_disk(&self) -> Vec<OnDisk<F>> {
         let table = self.table.lock();
-        let held = |segment: &Segment<F>| Held {
+        let held = |segment: &Segment<F>| OnDisk {
             file: Arc::clone(&segment.file),
             header: segment.header,
             end: segment.end,
@@ -379,7 +380,7 @@ impl<F: DiskFile> Segments<F> {
         })
     }
 
-    fn find(&self, id: u64, ahead: &ReadAhead) -> Result<Place<F>, ReadError> {
+    fn find(&self, id: u64, ahead: &mut ReadAhead) -> Result<Place<F>, ReadError> {
         let table = self.table.lock();
         let (_, number) = table
             .by_message
@@ -393,8 +394,9 @@ impl<F: DiskFile> Segments<F> {
         }
         let noted = index.start(id);
         if let Some((start, time)) = noted
-            && let Some(stored) = table.in_memory(*number, start, time, id)
+            && let Some((stored, held)) = table.in_memory(*number, start, time, id)
         {
+            ahead.held = Some(held);
             return Ok(Place::Memory(stored));
         }
         let (start, time) = noted.unwrap_or((PAGE, UNKNOWN));
@@ -469,8 +471,7 @@ pub(crate) struct Extent {
 
 impl<F> Table<F> {
     /// Looks for a message from this offset on, in what is kept in memory.
-    fn in_memory(&self, number: u64, start: u64, time: u64, id: u64) -> Option<Stored> {
-        let mut tally = Tally::at(time);
+    fn in_memory(&self, number: u64, start: u64, mut time: u64, id: u64) -> Option<(Stored, Held)> {
         let behind = |chunk: &Chunk| (chunk.segment, chunk.offset) <= (number, start);
         let mut index = self.tail.partition_point(behind).checked_sub(1)?;
         let mut at = start;
@@ -480,32 +481,19 @@ impl<F> Table<F> {
                 return None;
             }
             let from = (at - chunk.offset) as usize;
-            for (place, header) in records(chunk.bytes.get(from..)?) {
-                let start = from + place + RECORD_HEADER;
-                let range = start..start + header.len as usize;
-                tally.see(&header, chunk.bytes.get(range.clone())?);
-                if header.kind == Kind::Publish && header.id == id {
-                    // A small message does not keep the whole group in memory.
-                    let bytes = if header.len <= SMALL {
-                        Bytes::copy_from_slice(&chunk.bytes[range])
-                    } else {
-                        chunk.bytes.slice(range)
-                    };
-                    let time = tally.time;
-                    return Some(Stored {
-                        header,
-                        bytes,
-                        time,
-                    });
-                }
+            if from > chunk.bytes.len() {
+                return None;
             }
+            let mut held = Held::new(chunk.clone(), from, time);
+            if let Some(stored) = held.read(id) {
+                return Some((stored, held));
+            }
+            time = held.time();
             at = chunk.offset + chunk.bytes.len() as u64;
             index += 1;
         }
     }
 }
-
-const SMALL: u32 = 16 << 10;
 
 enum Place<F> {
     Memory(Stored),
@@ -536,12 +524,19 @@ pub(crate) struct ReadAhead {
     /// time there.
     next: (u64, u64),
     next_at: (u64, u64),
+    /// Where the next message may be in memory.
+    pub(super) held: Option<Held>,
 }
 
 const WINDOW: u64 = 128 << 10;
 const FIRST_WINDOW: u64 = 8 << 10;
 
 impl ReadAhead {
+    /// Keeps nothing in memory but a window of its own.
+    pub(crate) fn let_go(&mut self) {
+        self.held = None;
+    }
+
     /// Goes from record to record; headers and the payload wanted are checked.
     fn walk<F: DiskFile>(&mut self, place: &InFile<F>, id: u64) -> Result<Stored, ReadError> {
         let (mut at, mut tally) = (place.start, Tally::at(place.time));

@@ -7,8 +7,8 @@ use crate::time::ManualClock;
 
 /// What a log amounts to, for a test: messages by number, and those that are done.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-struct State {
-    messages: BTreeMap<u64, Vec<u8>>,
+pub(super) struct State {
+    pub(super) messages: BTreeMap<u64, Vec<u8>>,
     done: BTreeSet<u64>,
 }
 
@@ -56,20 +56,20 @@ impl Replay for State {
     }
 }
 
-fn options() -> Options {
+pub(super) fn options() -> Options {
     Options {
         smallest_segment: 16 << 10,
         largest_segment: 32 << 10,
-        undurable: 12 << 10,
+        undurable: 2 << 10,
         tail: 8 << 10,
         seed: 7,
         only_reads: false,
     }
 }
 
-type Opened = (Log<SimDisk>, State, Recovery);
+pub(super) type Opened = (Log<SimDisk>, State, Recovery);
 
-fn open_with(disk: &SimDisk, options: &Options) -> Result<Opened, OpenError> {
+pub(super) fn open_with(disk: &SimDisk, options: &Options) -> Result<Opened, OpenError> {
     let mut state = State::default();
     let wall = Wall::new(ManualClock::new().clock());
     let (log, report, _) = Log::open(disk.clone(), options, wall, Arc::default(), &mut state)?;
@@ -94,7 +94,7 @@ fn release(log: &Log<SimDisk>, is_done: impl Fn(&Extent) -> bool) {
     }
 }
 
-fn publish(log: &Log<SimDisk>, payload: &[u8]) -> u64 {
+pub(super) fn publish(log: &Log<SimDisk>, payload: &[u8]) -> u64 {
     let batch = [Record::new(Kind::Publish, 0, &[], payload)];
     let (ticket, id) = log.append(&batch, true, true).unwrap();
     log.wait(ticket, Mark::Durable).unwrap();

@@ -13,6 +13,7 @@ use super::format::{
 };
 use super::moved::Tally;
 use super::segments::{Chunk, Index, Segment, Segments, records};
+use super::unsynced::Unsynced;
 use super::wall::Wall;
 use crate::queue::storage::{Disk, DiskFile};
 use crate::rng::Rng;
@@ -23,7 +24,7 @@ pub(super) struct Limits {
     /// The size of the first segment, and of the largest.
     pub(super) smallest: u64,
     pub(super) largest: u64,
-    /// So much is written without a sync, at most: it is kept in memory until then.
+    /// So much of what was written without a sync is kept in memory.
     pub(super) undurable: u64,
 }
 
@@ -40,7 +41,7 @@ pub(super) struct Writer<D: Disk> {
     pub(super) next_id: u64,
     pub(super) next_number: u64,
     /// What was written since the last sync, to be written elsewhere if one fails.
-    pub(super) undurable: Vec<Chunk>,
+    pub(super) unsynced: Unsynced,
     /// The next segment, as far as it is prepared.
     pub(super) spare: Option<Spare<D::File>>,
     /// Files that were segments, and their sizes.
@@ -77,6 +78,9 @@ pub(super) struct Spare<F> {
 /// Bytes left free at the front of a group for a sync point.
 pub(super) const FRONT: usize = SyncPoint::SIZE as usize;
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+/// How many times what is kept in memory may be written without a sync: it takes as much
+/// memory, for a moment, when one fails.
+const UNSYNCED: u64 = 16;
 /// Files that are kept for later.
 const POOL: usize = 2;
 /// Those of them that are for the next opening: it removes them first of all.
@@ -138,10 +142,12 @@ impl<D: Disk> Writer<D> {
             }
             self.append(rest, skip)?;
         }
-        let full = self.undurable_bytes() >= self.limits.undurable;
-        if group.sync || full {
-            self.sync()?;
+        let most = self.limits.undurable.saturating_mul(UNSYNCED);
+        if group.sync || self.undurable_bytes() >= most {
+            return self.sync();
         }
+        // Nobody waits for it: where it was written it can be read again.
+        self.unsynced.shrink(self.limits.undurable);
         Ok(())
     }
 
@@ -176,20 +182,20 @@ impl<D: Disk> Writer<D> {
             bytes: Bytes::from(piece).slice(skip..),
         };
         self.current.at += chunk.bytes.len() as u64;
-        self.undurable.push(chunk.clone());
+        self.unsynced.push(chunk.clone());
         self.segments.wrote(chunk);
         Ok(())
     }
 
     pub(super) fn sync(&mut self) -> io::Result<()> {
-        if self.undurable.is_empty() {
+        if self.unsynced.is_empty() {
             return Ok(());
         }
         match self.current.file.sync() {
             Ok(()) => {
                 self.current.durable = self.current.at;
                 self.current.durable_time = self.current.time;
-                self.undurable.clear();
+                self.unsynced.clear();
                 Ok(())
             }
             Err(error) => self.fail_over(&[], error),
@@ -244,15 +250,18 @@ impl<D: Disk> Writer<D> {
     }
 
     /// Gives up what the current segment has behind its durable end, and writes it to
-    /// a new one. What a failed sync left behind is not known and never asked again.
+    /// a new one. What a failed sync left behind is not known and never asked again: what
+    /// is not in memory any more has to be found there with its checksums, all of it, or
+    /// the log ends here. So nobody is told that something lasts which was left out.
     fn fail_over(&mut self, more: &[u8], cause: io::Error) -> io::Result<()> {
         self.failovers += 1;
-        let mut carried = Vec::new();
-        for chunk in &self.undurable {
-            carried.extend_from_slice(&chunk.bytes);
-        }
-        carried.extend_from_slice(more);
         let (number, durable) = (self.current.header.number, self.current.durable);
+        let (file, salt) = (&*self.current.file, self.current.header.salt);
+        let carried = self.unsynced.collect(file, salt, durable);
+        let Ok(mut carried) = carried else {
+            return Err(cause);
+        };
+        carried.extend_from_slice(more);
         let first = first_id(&carried);
         self.begin_segment(durable, carried, first, 0)
             .map_err(|_| cause)?;
@@ -287,7 +296,7 @@ impl<D: Disk> Writer<D> {
             self.prepare_whole(needed, size)?;
             self.install(&mut seed)?
         };
-        self.undurable.clear();
+        self.unsynced.clear();
         self.segments.add(Segment {
             file: Arc::clone(&current.file),
             header: current.header,
@@ -426,7 +435,7 @@ impl<D: Disk> Writer<D> {
         };
         // A sync point may stand before each group.
         Written {
-            synced: self.undurable.is_empty(),
+            synced: self.unsynced.is_empty(),
             room: room.saturating_sub(FRONT as u64),
             hard_room: hard_room.saturating_sub(FRONT as u64),
         }
