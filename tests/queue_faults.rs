@@ -1,6 +1,7 @@
 //! A day of a queue's life, again and again, in which each time another operation of the
 //! disk fails: with an input/output error, for want of room, or by doing half of what it
-//! was asked for; once, or from then on for good.
+//! was asked for; once, or from then on for good; while the queue is used, or while it is
+//! being opened.
 //!
 //! What is checked: nothing that was confirmed is missing after two more openings; what was
 //! durably acknowledged does not come back; nothing is confirmed by a disk that takes
@@ -10,9 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::time::Duration;
 
-use tenfold::queue::storage::{Fault, SimDisk};
+use tenfold::queue::storage::{Disk, Fault, SimDisk};
 use tenfold::queue::{
-    Backoff, Message, OpenError, Priority, PublishError, Queue, QueueBuilder, Start,
+    Backoff, Message, OpenError, Priority, PublishError, Queue, QueueBuilder, SettleError, Start,
 };
 use tenfold::time::ManualClock;
 
@@ -110,7 +111,7 @@ impl Script {
             }
         }
         let _ = queue.flush();
-        if queue.stats().failed {
+        if queue.stats().failed && !self.disk.has_crashed() {
             // What lasts is delivered, whatever the disk does.
             self.clock.advance(3600 * SECOND);
             let found = numbers(queue);
@@ -230,6 +231,19 @@ fn seeds() -> u64 {
     std::env::var("TENFOLD_SEEDS").map_or(1, |times| 4 * times.parse::<u64>().unwrap())
 }
 
+/// The queue that a crash in the middle of the script left, and what it owes.
+fn crashed(seed: u64, at: u64) -> Script {
+    let mut script = Script::new(seed);
+    script.disk.crash_at(at);
+    script.run();
+    if at % 2 == 0 {
+        script.disk.power_cut();
+    } else {
+        script.disk.kill();
+    }
+    script
+}
+
 #[test]
 fn whichever_operation_fails_nothing_confirmed_is_missing() {
     let mut script = Script::new(1);
@@ -269,5 +283,79 @@ fn a_disk_that_fails_for_good_confirms_nothing_and_takes_nothing_back() {
         script.run();
         script.dead_from = u64::MAX;
         script.check(&format!("{fault:?} from {operation} on, on {seed}"));
+    });
+}
+
+/// A crash, and then nobody could start: something went wrong while it was opened.
+#[test]
+fn an_opening_that_fails_or_dies_anywhere_is_made_up_for_by_the_next() {
+    let operations = Script::new(1).run();
+    let step = if seeds() > 1 { 1 } else { 13 };
+    let crashes: Vec<_> = (20..operations).step_by(step).collect();
+    each(&crashes, |crash| {
+        for seed in 0..seeds() {
+            let whole = crashed(seed, *crash);
+            let before = whole.disk.operations();
+            drop(whole.builder().open_on(whole.disk.clone()).unwrap());
+            let opening = whole.disk.operations() - before;
+            for operation in 1..=opening {
+                for fault in [Some(Fault::Io), Some(Fault::Full), Some(Fault::Short), None] {
+                    let mut script = crashed(seed, *crash);
+                    let at = script.disk.operations() + operation;
+                    match fault {
+                        Some(fault) => script.disk.fail(at, fault),
+                        None => script.disk.crash_at(at),
+                    }
+                    drop(script.builder().open_on(script.disk.clone()));
+                    script.check(&format!("{fault:?} in {operation} of {crash}, {seed}"));
+                }
+            }
+        }
+    });
+}
+
+/// A full disk made everything fail that would have made room on it.
+#[test]
+fn whenever_the_disk_is_full_publishers_are_told_and_acks_go_on() {
+    let step = if seeds() > 1 { 512 } else { 5000 };
+    let capacities: Vec<u64> = (70 << 10..220 << 10).step_by(step).collect();
+    each(&capacities, |capacity| {
+        let script = Script::new(*capacity);
+        let queue = script.builder().open_on(script.disk.clone()).unwrap();
+        script.disk.set_capacity(*capacity);
+        let payload = vec![7; 700];
+        let mut published = 0;
+        let full = loop {
+            match queue.publish(payload.clone()) {
+                Ok(_) => published += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(full, PublishError::DiskFull), "{capacity}: {full}");
+        assert!(!queue.stats().failed && published > 20);
+        let consumer = queue.consumer();
+        for _ in 0..published {
+            let delivery = consumer.try_recv().unwrap().expect("it goes on");
+            match delivery.ack_durable() {
+                Ok(()) => {}
+                Err(SettleError::DiskFull { .. }) => panic!("{capacity}: no room for acks"),
+                Err(error) => panic!("{capacity}: {error}"),
+            }
+        }
+        // There is room again, and nobody opens anything anew.
+        script.disk.set_capacity(u64::MAX);
+        for _ in 0..40 {
+            queue.publish(payload.clone()).unwrap();
+        }
+        script.disk.crash_at(script.disk.operations() + 1);
+        drop((consumer, queue));
+        script.disk.power_cut();
+        let queue = script.builder().open_on(script.disk.clone()).unwrap();
+        assert_eq!((queue.stats().pending, queue.stats().lost), (40, 0));
+        let names = script.disk.list().unwrap();
+        assert!(
+            !names.iter().any(|name| name.ends_with(".new")),
+            "{names:?}"
+        );
     });
 }

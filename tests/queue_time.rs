@@ -68,6 +68,7 @@ fn the_moment_of_publishing_outlives_openings_crashes_and_moves() {
             };
             let queue = builder(&clock).durability(durability);
             let queue = queue.open_on(disk.clone()).unwrap();
+            assert_eq!(queue.recovery().records, 0, "it was closed");
             let consumer = queue.consumer();
             if rng.below(4) == 0 {
                 disk.fail_syncs(1);

@@ -444,6 +444,7 @@ impl<D: Disk> Log<D> {
             let old = tip.checkpoints.len().saturating_sub(KEPT);
             let mut old = tip.checkpoints.drain(..old).collect::<Vec<_>>();
             old.retain(|place| !tip.checkpoints.contains(place));
+            tip.writer.reserve();
             old
         };
         for old in old {
@@ -453,14 +454,15 @@ impl<D: Disk> Log<D> {
     }
 
     /// What makes room for a checkpoint: a file that was kept for later, or else the
-    /// older of two checkpoints, which is there for damage by the medium only.
+    /// older of two checkpoints, which is there for damage by the medium only, or else the
+    /// reserve of the next opening, which gets back what the checkpoint leaves of it.
     fn can_go(&self) -> Option<String> {
         let mut tip = self.line.sink.tip.lock();
-        if tip.writer.pool.len() > writer::KEPT {
-            return tip.writer.pool.pop().map(|(name, _)| name);
-        }
         let has_newer = tip.checkpoints.first() != tip.checkpoints.last();
-        has_newer.then(|| checkpoint::name(tip.checkpoints.remove(0)))
+        if tip.writer.pool.len() <= writer::KEPT && has_newer {
+            return Some(checkpoint::name(tip.checkpoints.remove(0)));
+        }
+        tip.writer.pool.pop().map(|(name, _)| name)
     }
 
     /// Has the newest checkpoint count as both, so that what it covers can be released

@@ -534,6 +534,8 @@ impl<D: Disk> Opening<'_, D> {
             0 => self.wall.now(),
             time => time,
         };
+        // The new one speaks of the last: that has to be there if the new one is.
+        self.disk.sync_dir()?;
         let needed = (seed.carried.len() as u64 + 3 * PAGE).next_multiple_of(PAGE);
         // The smallest, whatever there was: a larger one takes long to be filled.
         let size = self.limits.smallest.max(needed);

@@ -16,7 +16,7 @@ use super::segments::{Chunk, Index, Segment, Segments, records};
 use super::unsynced::Unsynced;
 use super::wall::Wall;
 use crate::queue::storage::{Disk, DiskFile};
-use crate::rng::Rng;
+use crate::rng::{Rng, mix};
 
 /// What a writer is told once.
 #[derive(Debug, Clone, Copy)]
@@ -441,9 +441,12 @@ impl<D: Disk> Writer<D> {
         }
     }
 
-    /// Takes room for the next opening, which needs some on a disk that is full by then.
+    /// Takes room for the next opening, which needs some on a disk that is full by then,
+    /// unless it has some.
     pub(super) fn reserve(&mut self) {
-        if let Ok(mut spare) = self.create_spare(self.limits.smallest) {
+        if self.pool.is_empty()
+            && let Ok(mut spare) = self.create_spare(self.limits.smallest)
+        {
             // What fits is better than nothing.
             let _ = spare.fill(spare.size);
             self.give_back(spare.name, spare.filled, spare.filled);
@@ -514,6 +517,8 @@ impl Seed {
         salt: u64,
         time: u64,
     ) -> io::Result<(SegmentHeader, Chunk)> {
+        // The file may have been a segment before, of an opening that drew the same.
+        let salt = mix(salt ^ mix(number));
         let header = SegmentHeader {
             uuid,
             number,
@@ -540,8 +545,13 @@ impl Seed {
         seal_all(&mut records, salt, PAGE);
         spare.file.write_all_at(&records, PAGE)?;
         spare.file.sync()?;
-        disk.rename(&spare.name, &segment_name(number))?;
-        disk.sync_dir()?;
+        let name = segment_name(number);
+        disk.rename(&spare.name, &name)?;
+        if let Err(error) = disk.sync_dir() {
+            // Whoever begins another in its place says nothing of where this one ends.
+            let _ = disk.remove(&name).and_then(|()| disk.sync_dir());
+            return Err(error);
+        }
         let chunk = Chunk {
             segment: number,
             offset: PAGE,
