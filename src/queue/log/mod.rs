@@ -1,15 +1,17 @@
 //! One log for everything: messages, acks and all else, in the order in which they
 //! happened. It knows nothing of what records mean.
 //!
-//! `format.rs` is the bytes; `scan.rs` reads them; `commit.rs` is who writes when;
-//! `writer.rs` the end of the log, `unsynced.rs` what of it may have to be written again; `segments.rs` where messages lie, `held.rs` in memory and
-//! `locate.rs` where nobody noted it; `recover.rs` what is there after a crash; `checkpoint.rs` what
-//! shortens that.
+//! `format.rs` is the bytes; `scan.rs` reads them; `commit.rs` is who writes when, and
+//! `gathering.rs` for whom it waits; `writer.rs` the end of the log, `unsynced.rs` what of
+//! it may have to be written again; `segments.rs` where messages lie, `held.rs` in memory
+//! and `locate.rs` where nobody noted it; `recover.rs` what is there after a crash;
+//! `checkpoint.rs` what shortens that.
 
 mod absent;
 mod checkpoint;
 mod commit;
 pub(crate) mod format;
+mod gathering;
 mod held;
 mod locate;
 mod moved;
