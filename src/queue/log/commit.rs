@@ -8,13 +8,16 @@
 //! ```
 //!
 //! While the leader syncs, others stage; the slower the disk, the larger the next
-//! group. Nothing waits for a timer. A leader may be a thread in its own call, a
+//! group. Those who are through come back together, and whoever syncs next lets them, for
+//! some microseconds. Nothing waits for a timer. A leader may be a thread in its own call, a
 //! task being polled, or work handed to an executor.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::thread;
 
+use super::gathering::Gathering;
 use crate::sync::{Mutex, MutexGuard};
 use crate::task::{Executor, Task};
 
@@ -100,6 +103,7 @@ struct State {
     waiters: Vec<Waiter>,
     next_waiter: u64,
     next_id: u64,
+    gathering: Gathering,
 }
 
 struct Waiter {
@@ -134,6 +138,7 @@ impl<S: Sink> Line<S> {
             waiters: Vec::new(),
             next_waiter: 0,
             next_id,
+            gathering: Gathering::default(),
         };
         Self {
             state: Mutex::new(state),
@@ -235,6 +240,7 @@ impl<S: Sink> Line<S> {
             line: self,
             over: false,
         };
+        self.gather();
         let (group, last, next_id) = {
             let mut state = self.state.lock();
             let fresh = Group {
@@ -266,14 +272,39 @@ impl<S: Sink> Line<S> {
         }
         lead.over = true;
         state.leading = false;
+        let staged = state.staged.ends.len();
         let woken = state.through();
+        // Of the woken one leads next, if anybody is left: it stands in for this one.
+        state.gathering.expect(staged + woken.len());
         drop(state);
         woken.into_iter().for_each(Waker::wake);
         self.sink.done();
     }
+
+    /// Lets those come back who were just woken, before a sync begins that they would have
+    /// to wait for: otherwise two halves take turns, and each sync is for one of them.
+    fn gather(&self) {
+        let mut turns = 0;
+        loop {
+            let mut state = self.state.lock();
+            let staged = state.staged.ends.len();
+            if !state.staged.sync || state.gathering.is_over(staged, turns) {
+                return;
+            }
+            drop(state);
+            turns += 1;
+            thread::yield_now();
+        }
+    }
 }
 
 impl<S> Line<S> {
+    /// How many batches the next leader may find.
+    #[cfg(test)]
+    pub(super) fn expected(&self) -> usize {
+        self.lock().gathering.expected
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }

@@ -1,17 +1,18 @@
 //! One log for everything: messages, acks and all else, in the order in which they
 //! happened. It knows nothing of what records mean.
 //!
-//! `format.rs` is the bytes; `scan.rs` reads them; `commit.rs` is who writes when;
-//! `writer.rs` the end of the log, `unsynced.rs` what of it may have to be written again;
-//! `segments.rs` where messages lie, `held.rs` in memory, `locate.rs` where nobody noted
-//! it, `moved.rs` those that were moved; `recover.rs` what is there after a crash,
-//! `absent.rs` what is not; `checkpoint.rs` what shortens that; `inspect.rs` reads it all,
-//! `mend.rs` writes over what is damaged.
+//! `format.rs` is the bytes; `scan.rs` reads them; `commit.rs` is who writes when, and
+//! `gathering.rs` for whom it waits; `writer.rs` the end of the log, `unsynced.rs` what of
+//! it may have to be written again; `segments.rs` where messages lie, `held.rs` in memory,
+//! `locate.rs` where nobody noted it, `moved.rs` those that were moved; `recover.rs` what is
+//! there after a crash, `absent.rs` what is not; `checkpoint.rs` what shortens that;
+//! `inspect.rs` reads it all, `mend.rs` writes over what is damaged.
 
 mod absent;
 mod checkpoint;
 mod commit;
 pub(crate) mod format;
+mod gathering;
 mod held;
 mod inspect;
 mod locate;

@@ -80,10 +80,10 @@ fn read_back<F: DiskFile>(file: &F, salt: u64, part: Range<u64>) -> io::Result<V
 
 #[cfg(test)]
 mod tests {
-    use super::super::format::{Kind, PAGE};
-    use super::super::tests::{open_with, options, publish};
-    use super::super::{Log, Mark, Options, ReadAhead, Record};
     use super::*;
+    use crate::queue::log::format::{Kind, PAGE};
+    use crate::queue::log::tests::{open_with, options, publish};
+    use crate::queue::log::{Log, Mark, Options, ReadAhead, Record};
     use crate::queue::storage::{Disk, SimDisk};
 
     /// Far less than a segment is kept in memory.
