@@ -42,7 +42,7 @@
 use std::time::Duration;
 
 use tenfold::queue::storage::SimDisk;
-use tenfold::queue::{Durability, PublishError, Queue, QueueBuilder, Start};
+use tenfold::queue::{Delivery, Durability, PublishError, Queue, QueueBuilder, Start};
 use tenfold::time::ManualClock;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -67,7 +67,7 @@ fn all(queue: &Queue<SimDisk>) -> Vec<u64> {
     while let Some(delivery) = consumer.try_recv().unwrap() {
         held.push(delivery);
     }
-    held.iter().map(|delivery| delivery.id()).collect()
+    held.iter().map(Delivery::id).collect()
 }
 
 /// The list of tests named some that had been renamed.
