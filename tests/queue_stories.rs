@@ -42,7 +42,7 @@
 use std::time::Duration;
 
 use tenfold::queue::storage::SimDisk;
-use tenfold::queue::{Delivery, Durability, PublishError, Queue, QueueBuilder, Start};
+use tenfold::queue::{Delivery, Durability, Message, PublishError, Queue, QueueBuilder, Start};
 use tenfold::time::ManualClock;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -199,4 +199,60 @@ fn whoever_was_not_told_that_it_failed_has_it() {
         let found = all(&open(&disk, &clock));
         assert!(confirmed.iter().all(|id| found.contains(id)), "{nth}");
     }
+}
+
+/// A key that was used again after its window was forgotten by the next opening.
+#[test]
+fn a_key_that_was_used_again_is_known_after_an_opening() {
+    let (disk, clock) = (SimDisk::new(1), ManualClock::new());
+    let open = || {
+        let builder = builder(&clock).dedup_window(20 * SECOND);
+        builder.open_on(disk.clone()).unwrap()
+    };
+    let message = || Message::new("paid").dedup_id("order 17");
+    let queue = open();
+    queue.publish(message()).unwrap();
+    clock.advance(40 * SECOND);
+    let again = queue.publish(message()).unwrap();
+    assert!(!again.duplicate);
+    disk.kill();
+    drop(queue);
+    let third = open().publish(message()).unwrap();
+    assert!(third.duplicate && third.id == again.id);
+}
+
+/// What was confirmed and not yet written was given up by a group that began with it.
+#[test]
+fn a_group_begins_with_what_is_not_written_yet() {
+    let (disk, clock) = (SimDisk::new(1), ManualClock::new());
+    let queue = open(&disk, &clock).with_durability(Durability::Memory);
+    for id in 1..4 {
+        assert_eq!(queue.publish("a").unwrap().id, id);
+        let group = queue.replay("late", Start::At(id)).unwrap();
+        let delivery = group.try_recv().unwrap();
+        assert_eq!(delivery.map(|delivery| delivery.id()), Some(id));
+    }
+}
+
+/// It had been written down that it was handed out, and so nobody asked whether it was
+/// due.
+#[test]
+fn a_delayed_message_waits_in_a_late_group_however_often_the_process_dies() {
+    let (disk, clock) = (SimDisk::new(1), ManualClock::new());
+    let queue = open(&disk, &clock);
+    let message = Message::new("later").delay(60 * SECOND);
+    queue.publish(message).unwrap();
+    queue.group("late", Start::Earliest).unwrap();
+    drop(queue);
+    for _ in 0..3 {
+        disk.kill();
+        let queue = open(&disk, &clock);
+        let late = queue.group("late", Start::Earliest).unwrap();
+        assert!(late.try_recv().unwrap().is_none());
+        queue.flush().unwrap();
+    }
+    clock.advance(60 * SECOND);
+    disk.kill();
+    let late = open(&disk, &clock).group("late", Start::Earliest).unwrap();
+    assert!(late.try_recv().unwrap().is_some());
 }
