@@ -367,8 +367,9 @@ impl<D: Disk> Core<D> {
                     if ext.expires.is_some_and(|expires| expires <= now) {
                         add(&self.counts.expired, 1);
                         gone.push(taken.id);
-                    } else if ext.not_before.is_some_and(|due| due > now) && taken.attempts == 1 {
-                        // A group that was not there when it came.
+                    } else if ext.not_before.is_some_and(|due| due > now) {
+                        // A group that was not there when it came. How often it was handed
+                        // out says nothing: that is written down before.
                         self.put_back(number, taken, ext.not_before.unwrap_or(0));
                     } else {
                         let mut payload = stored.bytes;

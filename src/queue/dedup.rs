@@ -9,7 +9,8 @@ use super::records::{Reading, Writing};
 pub(super) struct Dedup {
     /// Milliseconds; zero if nothing is remembered.
     window: u64,
-    known: HashMap<Box<[u8]>, u64>,
+    /// The message, and when it came.
+    known: HashMap<Box<[u8]>, (u64, u64)>,
     /// In the order in which they came.
     order: VecDeque<(u64, u64, Box<[u8]>)>,
 }
@@ -24,12 +25,18 @@ impl Dedup {
 
     pub(super) fn find(&mut self, key: &[u8], now: u64) -> Option<u64> {
         self.forget(now);
-        self.known.get(key).copied()
+        let (id, time) = *self.known.get(key)?;
+        (time.saturating_add(self.window) > now).then_some(id)
     }
 
+    /// Notes the newest message with an id. A log that is replayed may come to one that
+    /// was moved only after those that are newer.
     pub(super) fn insert(&mut self, key: &[u8], id: u64, time: u64) {
-        if self.window > 0 && self.known.insert(key.into(), id).is_none() {
+        let is_newest = self.known.get(key).is_none_or(|(known, _)| *known < id);
+        if self.window > 0 && is_newest {
+            self.known.insert(key.into(), (id, time));
             self.order.push_back((time, id, key.into()));
+            self.forget(time);
         }
     }
 
@@ -37,7 +44,10 @@ impl Dedup {
         while let Some((time, ..)) = self.order.front()
             && time.saturating_add(self.window) <= now
         {
-            if let Some((_, _, key)) = self.order.pop_front() {
+            // It may have been used again since.
+            if let Some((_, id, key)) = self.order.pop_front()
+                && self.known.get(&key).is_some_and(|(known, _)| *known == id)
+            {
                 self.known.remove(&key);
             }
         }
@@ -46,7 +56,7 @@ impl Dedup {
     /// Bytes it takes, about.
     pub(super) fn memory(&self) -> usize {
         let keys = self.order.iter().map(|(_, _, key)| 2 * key.len());
-        keys.sum::<usize>() + 80 * self.order.len()
+        keys.sum::<usize>() + 88 * self.order.len()
     }
 
     pub(super) fn write(&self, writing: &mut Writing, next_id: u64) {

@@ -278,12 +278,14 @@ impl<D: Disk> Queue<D> {
         };
         self.change_groups(|book, stage| {
             let number = book.number_of(name).unwrap_or(book.groups.len() as u32);
+            // What is staged and not yet written is in no segment.
+            let written = self.core.log.reached(Mark::Written);
             let (extents, moved) = (self.core.log.extents(), self.core.log.moved());
             let held = extents.iter().filter(|extent| extent.first < extent.next);
             let held = held.map(|extent| extent.first);
             let next = self.core.log.next_id();
             let earliest = held.chain(moved.iter().map(|(id, _)| *id)).min();
-            let earliest = earliest.unwrap_or(next);
+            let earliest = earliest.map_or(written, |earliest| earliest.min(written));
             let start = match start {
                 Start::Earliest => earliest,
                 Start::Latest | Start::Time(_) => next,
@@ -295,7 +297,7 @@ impl<D: Disk> Queue<D> {
                     None => book.begin_group(number, start, name.to_owned()),
                 }
                 // Segments in the middle may be gone: their messages are done.
-                book.forget_in(number, &extents, &moved, next);
+                book.forget_in(number, &extents, &moved, written);
             }
             Ok(number)
         })
