@@ -189,6 +189,10 @@ impl<D: Disk> Core<D> {
 
     /// Gives up segments that nobody needs.
     pub(super) fn release(&self) {
+        // A message that was moved twice is not looked for where it lay in between.
+        if self.log.has_unsynced_moves() {
+            return;
+        }
         let covered = self.log.covered();
         self.check_moved(covered);
         let retired = {

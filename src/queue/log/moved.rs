@@ -275,6 +275,16 @@ impl<D: Disk> Log<D> {
         Ok(None)
     }
 
+    /// Whether some message lies where it was moved to only until the power goes.
+    pub(crate) fn has_unsynced_moves(&self) -> bool {
+        let durable = {
+            let tip = self.line.sink.tip.lock();
+            tip.writer.current.header.base + tip.writer.current.durable
+        };
+        let places = self.segments.moved.places.lock();
+        places.values().any(|place| *place >= durable)
+    }
+
     /// All before this place is in both checkpoints; zero if there is only one.
     pub(crate) fn covered(&self) -> u64 {
         let tip = self.line.sink.tip.lock();
