@@ -155,12 +155,14 @@ impl Fixture {
             let Some(records) = self.records.get(*name) else {
                 continue;
             };
-            let base = u64_at(&self.disk.contents(name).unwrap(), 56);
             let points = records
                 .iter()
                 .filter(|r| r.kind == SYNC && !meet(&r.bytes, hit));
-            let vouched = points
-                .map(|r| u64_at(&r.payload, 0).saturating_sub(base))
+            // How far behind each all is durable, in units of eight; all ones say nothing.
+            let behind = |r: &Record| u64_at(&r.payload, 0) >> 42;
+            let said = points.filter(|r| behind(r) < (1 << 22) - 1);
+            let vouched = said
+                .map(|r| (r.bytes.start as u64).saturating_sub(8 * behind(r)))
                 .max();
             let mut batch: Vec<u64> = Vec::new();
             let mut is_hit = false;

@@ -253,30 +253,46 @@ fn checksum(bytes: &[u8], salt: u64, offset: u64) -> u32 {
     crc32c(&covered)
 }
 
-/// What a `Sync` record says.
+/// What a `Sync` record says, in one word: it stands before most groups, and many groups
+/// are one small message. From the lowest bit on 42 bits of time, then 22 of how far
+/// behind the record the durable end was, in units of eight bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SyncPoint {
-    /// All before this place was durable.
+    /// All before this place was durable; zero if that is not said.
     pub(crate) durable: u64,
     /// Milliseconds since 1970, for the messages that follow.
     pub(crate) time: u64,
 }
 
 impl SyncPoint {
-    pub(crate) const SIZE: u64 = RECORD_HEADER as u64 + 16;
+    pub(crate) const SIZE: u64 = RECORD_HEADER as u64 + 8;
+    const TIME: u64 = (1 << 42) - 1;
+    /// It was farther away than that, or not known.
+    const FAR: u64 = (1 << 22) - 1;
 
-    pub(crate) fn encode(self) -> [u8; 16] {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&self.durable.to_le_bytes());
-        bytes[8..].copy_from_slice(&self.time.to_le_bytes());
-        bytes
+    /// The payload of a record at this place of the log.
+    pub(crate) fn encode(self, place: u64) -> [u8; 8] {
+        let behind = match self.durable {
+            0 => Self::FAR,
+            durable => (place.saturating_sub(durable) / 8).min(Self::FAR),
+        };
+        (behind << 42 | self.time.min(Self::TIME)).to_le_bytes()
     }
 
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        (bytes.len() == 16).then(|| Self {
-            durable: u64_at(bytes, 0),
-            time: u64_at(bytes, 8),
-        })
+    /// What the record at this place says.
+    pub(crate) fn decode(bytes: &[u8], place: u64) -> Option<Self> {
+        let time = Self::time(bytes)?;
+        let behind = u64_at(bytes, 0) >> 42;
+        let durable = match behind {
+            Self::FAR => 0,
+            behind => place.saturating_sub(8 * behind),
+        };
+        Some(Self { durable, time })
+    }
+
+    /// The time only.
+    pub(crate) fn time(bytes: &[u8]) -> Option<u64> {
+        (bytes.len() == 8).then(|| u64_at(bytes, 0) & Self::TIME)
     }
 }
 

@@ -109,9 +109,9 @@ pub(super) fn time_before<F: DiskFile>(file: &F, salt: u64, mut end: u64) -> io:
             let header = RecordHeader::verify(bytes, salt, offset, SyncPoint::SIZE);
             let payload = &bytes[RECORD_HEADER..];
             if header.is_some_and(|h| h.kind == Kind::Sync && is_payload_of(&h, payload))
-                && let Some(point) = SyncPoint::decode(payload)
+                && let Some(time) = SyncPoint::time(payload)
             {
-                return Ok(point.time);
+                return Ok(time);
             }
         }
         end = start;

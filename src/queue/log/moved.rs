@@ -96,7 +96,7 @@ impl Tally {
                 self.bytes += header.size();
             }
             Kind::Sync => {
-                let time = SyncPoint::decode(payload).map_or(0, |point| point.time);
+                let time = SyncPoint::time(payload).unwrap_or(0);
                 self.time = self.time.max(time);
             }
             _ => {}
@@ -198,7 +198,7 @@ impl<D: Disk> Log<D> {
             let place = extent.base + offset;
             let (id, time, skip, first) = match header.kind {
                 Kind::Sync => {
-                    time = SyncPoint::decode(payload).map_or(time, |point| point.time.max(time));
+                    time = SyncPoint::time(payload).map_or(time, |found| found.max(time));
                     continue;
                 }
                 Kind::Publish => (header.id, time, 0, None),

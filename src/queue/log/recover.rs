@@ -262,9 +262,7 @@ impl<D: Disk> Opening<'_, D> {
                 ..
             } = found
                 && record.kind == Kind::Sync
-                && let Some(point) = SyncPoint::decode(payload)
-                // It cannot speak of what comes after it.
-                && point.durable <= header.base + offset
+                && let Some(point) = SyncPoint::decode(payload, header.base + offset)
             {
                 durable = durable.max(point.durable);
             }
@@ -455,9 +453,9 @@ impl<D: Disk> Opening<'_, D> {
 
     fn deliver(&mut self, record: &RecordHeader, payload: &[u8], course: &mut Course) {
         if record.kind == Kind::Sync
-            && let Some(point) = SyncPoint::decode(payload)
+            && let Some(time) = SyncPoint::time(payload)
         {
-            course.time = course.time.max(point.time);
+            course.time = course.time.max(time);
         }
         if matches!(record.kind, Kind::Sync | Kind::Skip) {
             return;
@@ -699,7 +697,7 @@ fn with_skips(records: &[u8], mut next_id: u64) -> Vec<u8> {
         if record.kind == Kind::Sync {
             let payload = at + super::format::RECORD_HEADER;
             let payload = &records[payload..payload + record.len as usize];
-            time = SyncPoint::decode(payload).map(|point| point.time).or(time);
+            time = SyncPoint::time(payload).or(time);
             at = end;
             continue;
         }
@@ -713,7 +711,7 @@ fn with_skips(records: &[u8], mut next_id: u64) -> Vec<u8> {
             && let Some(time) = time.take()
         {
             let point = SyncPoint { durable: 0, time };
-            bytes.extend_from_slice(&sync_record(point, record.id));
+            bytes.extend_from_slice(&sync_record(point, record.id, 0));
         }
         bytes.extend_from_slice(&records[at..end]);
         at = end;

@@ -162,8 +162,11 @@ impl<D: Disk> Writer<D> {
             return FRONT;
         }
         let id = first_id(&bytes[FRONT..]);
-        let point = SyncPoint { durable, time };
-        bytes[..FRONT].copy_from_slice(&sync_record(point, id));
+        let (point, place) = (
+            SyncPoint { durable, time },
+            current.header.base + current.at,
+        );
+        bytes[..FRONT].copy_from_slice(&sync_record(point, id, place));
         (current.told, current.time) = (durable, time);
         0
     }
@@ -211,6 +214,7 @@ impl<D: Disk> Writer<D> {
                 time: 0,
             },
             next_id,
+            0,
         )
         .to_vec();
         bytes.extend_from_slice(&sync_record(
@@ -219,6 +223,7 @@ impl<D: Disk> Writer<D> {
                 time: 0,
             },
             next_id,
+            0,
         ));
         if self.begin_group(&mut bytes) == 0 {
             bytes.truncate(FRONT);
@@ -540,7 +545,7 @@ impl Seed {
             durable: self.previous_end,
             time,
         };
-        let mut records = sync_record(point, self.first_id).to_vec();
+        let mut records = sync_record(point, self.first_id, self.base + PAGE).to_vec();
         records.extend_from_slice(&self.carried);
         seal_all(&mut records, salt, PAGE);
         spare.file.write_all_at(&records, PAGE)?;
@@ -585,8 +590,9 @@ pub(super) fn largest_batch(size: u64) -> u64 {
     size - 2 * PAGE - reserve(size) - 4 * FRONT as u64
 }
 
-pub(super) fn sync_record(point: SyncPoint, id: u64) -> [u8; FRONT] {
-    let payload = point.encode();
+/// A sync point at this place, without right checksum.
+pub(super) fn sync_record(point: SyncPoint, id: u64, place: u64) -> [u8; FRONT] {
+    let payload = point.encode(place);
     let mut header = RecordHeader::new(Kind::Sync, BEGIN | END, 0, &payload);
     header.id = id;
     let mut bytes = [0; FRONT];
