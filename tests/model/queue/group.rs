@@ -140,7 +140,7 @@ impl Group {
             if ready.is_empty() {
                 return Vec::new();
             }
-            let mut taken = Vec::new();
+            let mut lent = Vec::new();
             for (_, id) in ready {
                 let (facts, state) = (facts[&id], self.states.get_mut(&id).unwrap());
                 if facts.expires <= now {
@@ -152,11 +152,11 @@ impl Group {
                     *token += 1;
                     let token = *token;
                     state.place = Place::Lent { token, until };
-                    taken.push(id);
+                    lent.push(id);
                 }
             }
-            if !taken.is_empty() {
-                return taken;
+            if !lent.is_empty() {
+                return lent;
             }
         }
     }

@@ -309,9 +309,9 @@ impl World {
         let group = self.groups.get_mut(&name).unwrap();
         let before = self.next_token;
         let (now, token) = (self.now, &mut self.next_token);
-        let taken = group.take(most, now, now + VISIBILITY, token, &self.facts);
+        let lent = group.take(most, now, now + VISIBILITY, token, &self.facts);
         let ids: Vec<_> = found.iter().map(Delivery::id).collect();
-        assert_eq!(ids, taken, "{}", NAMES[name]);
+        assert_eq!(ids, lent, "{}", NAMES[name]);
         for (delivery, token) in found.into_iter().zip(before + 1..) {
             let state = group.states.get_mut(&delivery.id()).unwrap();
             let attempt = delivery.attempt();
