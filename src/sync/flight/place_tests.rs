@@ -226,10 +226,12 @@ fn a_thread_whose_time_is_up_stops_waiting() {
     let clock = time.clock();
     let mut leader = pin!(shop.get_async(1, pending));
     assert!(poll(leader.as_mut()).is_pending());
+    // Before anybody turns the hands.
+    let until = after(&clock, SECOND);
     thread::scope(|scope| {
         let waiter = scope.spawn(|| {
             let mut place = shop.heir(1);
-            matches!(place.wait_until(&after(&clock, SECOND)), Waited::TimedOut)
+            matches!(place.wait_until(&until), Waited::TimedOut)
         });
         shop.until_waiting(1, 1);
         // Whatever it does just now, it sees the hands or is woken by them.
