@@ -53,12 +53,12 @@ impl Queued {
 
 impl Rush {
     /// Orders a second while the sale is on, how long that is, and before and after.
-    pub(crate) const ORDERS_A_SECOND: u64 = 3000;
-    pub(crate) const SALE: Duration = Duration::from_secs(10);
+    pub(crate) const ORDERS_A_SECOND: u64 = 100_000;
+    pub(crate) const SALE: Duration = Duration::from_secs(1);
     pub(crate) const QUIET_ORDERS_A_SECOND: u64 = 50;
     /// Orders that the database takes at once, and how long each takes.
-    pub(crate) const CONNECTIONS: usize = 8;
-    pub(crate) const ORDER_TAKES: Duration = Duration::from_millis(40);
+    pub(crate) const CONNECTIONS: usize = 10;
+    pub(crate) const ORDER_TAKES: Duration = Duration::from_millis(10);
     /// How long a caller waits before it gives up.
     pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
     /// Orders that may wait in the queue.
@@ -67,7 +67,7 @@ impl Rush {
     pub(crate) const COME_AGAIN: Duration = Duration::from_secs(5);
     /// The power goes in the middle of the sale, half a second after the last flush; later a
     /// worker dies.
-    pub(crate) const POWER_GOES: Duration = Duration::from_millis(9500);
+    pub(crate) const POWER_GOES: Duration = Duration::from_millis(2500);
     pub(crate) const WORKER_DIES: Duration = Duration::from_secs(20);
     /// Of a lease, after which another worker gets what a dead one had.
     pub(crate) const LEASE: Duration = Duration::from_secs(15);
