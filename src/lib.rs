@@ -25,11 +25,11 @@
 //! | A page reads ten shards, and one of them is slow | [`router::scatter`] |
 //! | A post is written ten million times, once per follower | [`router::timeline`] |
 //! | One server of ten fails fast, and gets most of the requests | `balance` |
-//! | The process dies, and with it the jobs it had accepted | `queue` |
-//! | A read model counts an event twice, or cannot be made anew | `queue::projection` |
+//! | The process dies, and with it the jobs it had accepted | [`queue`] |
+//! | A read model counts an event twice, or cannot be made anew | [`queue::projection`] |
 //! | Somebody logs out, and a slower request logs them in again | `session` |
 //! | Two tabs refresh with one token, and the user is thrown out | `session::token` |
-//! | Disk code was never tried on a disk that fails | `queue::storage`, with `SimDisk` |
+//! | Disk code was never tried on a disk that fails | [`queue::storage`], with `SimDisk` |
 //! | Strangers choose the keys | [`hash::TableHasher`], keyed, in every table |
 //! | A test has to wait for time to pass | [`time::ManualClock`] |
 //!
@@ -46,13 +46,13 @@
 //! | `balance` | no | `balance`, [`hash`], [`task`] |
 //! | `bloom` | yes | [`bloom`], [`hash`] |
 //! | `cache` | yes | [`cache`], [`hash`], [`task`] |
-//! | `queue` | no | `queue`, [`hash`], [`task`] |
+//! | `queue` | yes | [`queue`], [`hash`], [`task`] |
 //! | `router` | yes | [`router`], [`hash`], [`task`] |
 //! | `session` | no | `session`, [`hash`] |
 //! | `singleflight` | yes | [`singleflight`], [`hash`], [`task`] |
 //! | `test-util` | no | `queue::storage::SimDisk` |
 //!
-//! With `cache` and `queue` there is `queue_journal`, which joins them.
+//! With `cache` and `queue` there is [`queue_journal`], which joins them.
 //!
 //! Without any feature there are [`time`] and [`rng`].
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -4,7 +4,7 @@
 //!   does not know a table's secret can prepare keys that fall together. What it
 //!   computes may change between versions, processes and machines: never store
 //!   it, never send it.
-//! * [`StableKey`] is for what two processes or two runs must agree on: filters,
+//! * `StableKey` is for what two processes or two runs must agree on: filters,
 //!   placement, files. It is XXH3-64 over bytes that each type of key defines,
 //!   and changes never. It is not keyed: whoever chooses the keys may
 //!   prepare some that fall together, unless a secret seed is given.

@@ -4,11 +4,12 @@
 use std::ops::Range;
 
 use super::consumer::Consumer;
-use super::core::{Core, unsettled};
+use super::core::Core;
 use super::counts::add;
 use super::error::{RecvError, SettleError};
 use super::log::format::Kind;
 use super::records::{joined, ranges};
+use super::settling::unsettled;
 use super::storage::Disk;
 
 impl<D: Disk> Consumer<D> {

@@ -4,11 +4,12 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use super::core::{Core, unsettled};
+use super::core::Core;
 use super::error::{RecvError, SettleError};
 use super::log::format::Kind;
 use super::log::{Mark, ReadAhead, ReadError, Stored, moment};
 use super::records::{joined, ranges};
+use super::settling::unsettled;
 use super::storage::{Disk, RealDisk};
 
 /// Messages of a group that nobody gets any more: handed out too often, or refused.

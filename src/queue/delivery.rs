@@ -5,10 +5,12 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use super::core::{Core, Handed, Verdict};
+use super::core::Core;
+use super::delivering::Handed;
 use super::error::SettleError;
 use super::group::Taken;
 use super::log::moment;
+use super::settling::Verdict;
 use super::storage::{Disk, RealDisk};
 
 /// A message that is lent: answer it before its lease ends, or somebody else gets it.

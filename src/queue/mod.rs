@@ -142,6 +142,7 @@ mod core;
 mod counts;
 mod dead_letters;
 mod dedup;
+mod delivering;
 mod delivery;
 mod durability;
 mod error;
@@ -154,6 +155,7 @@ mod log;
 mod marks;
 mod message;
 mod offline;
+mod publishing;
 #[allow(
     clippy::module_inception,
     reason = "the block's main type has its name"
@@ -162,6 +164,7 @@ mod queue;
 mod reader;
 mod records;
 mod retention;
+mod settling;
 
 pub mod projection;
 pub mod storage;

@@ -351,7 +351,7 @@ impl<D: Disk> Queue<D> {
                     Ok(ticket.is_some())
                 });
                 core.count_finished(&mut book);
-                changed.map_err(super::core::refused)?
+                changed.map_err(super::publishing::refused)?
             };
             if let Some(payload) = refused {
                 attempts += 1;
@@ -360,7 +360,7 @@ impl<D: Disk> Queue<D> {
                 }
                 let record = [Record::new(Kind::Group, 0, &[], &payload)];
                 let made = core.log.make_room(&record, false);
-                made.map_err(super::core::refused)?;
+                made.map_err(super::publishing::refused)?;
                 continue;
             }
             if let Some((ticket, _)) = ticket {

@@ -75,8 +75,7 @@ impl<D: Disk> Reader<D> {
         let end = self.core.log.reached(Mark::Durable);
         let extents = self.core.log.extents();
         let held = extents.iter().filter(|extent| extent.first < extent.next);
-        let moved = self.core.log.moved();
-        let moved = moved.first().map(|(id, _)| *id);
+        let moved = self.core.log.first_moved();
         let oldest = held.map(|extent| extent.first).chain(moved).min();
         let oldest = oldest.unwrap_or(end);
         oldest.min(end)..end

@@ -165,6 +165,12 @@ impl<D: Disk> Log<D> {
         file.is_some_and(|file| ReadAhead::default().pick(&file, id).is_ok())
     }
 
+    /// The first message that was moved.
+    pub(crate) fn first_moved(&self) -> Option<u64> {
+        let places = self.segments.moved.places.lock();
+        places.first_key_value().map(|(id, _)| *id)
+    }
+
     /// Forgets where these lie: they are done, or not there.
     pub(crate) fn forget_moved(&self, done: &[u64]) {
         let mut places = self.segments.moved.places.lock();

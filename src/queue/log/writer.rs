@@ -208,23 +208,12 @@ impl<D: Disk> Writer<D> {
     /// Writes a sync point of its own and makes it last: all before it is vouched for.
     pub(super) fn close(&mut self, next_id: u64) -> io::Result<()> {
         self.sync()?;
-        let mut bytes = sync_record(
-            SyncPoint {
-                durable: 0,
-                time: 0,
-            },
-            next_id,
-            0,
-        )
-        .to_vec();
-        bytes.extend_from_slice(&sync_record(
-            SyncPoint {
-                durable: 0,
-                time: 0,
-            },
-            next_id,
-            0,
-        ));
+        // The first is written over; of the second only the number counts.
+        let blank = SyncPoint {
+            durable: 0,
+            time: 0,
+        };
+        let mut bytes = sync_record(blank, next_id, 0).repeat(2);
         if self.begin_group(&mut bytes) == 0 {
             bytes.truncate(FRONT);
             self.append(bytes, 0)?;

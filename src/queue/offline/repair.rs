@@ -6,13 +6,13 @@ use std::sync::Arc;
 use super::examine::examine;
 use super::verification::{Messages, Verification};
 use super::verify::report;
-use crate::queue::core::unsettled;
 use crate::queue::error::OpenError;
 use crate::queue::log::format::Kind;
 use crate::queue::log::{Damage, DamageKind, LOCK, Mended, mend};
 use crate::queue::queue::Queue;
 use crate::queue::records::{joined, ranges};
 use crate::queue::retention::Retention;
+use crate::queue::settling::unsettled;
 use crate::queue::storage::Disk;
 
 /// What a repair found and what it did about it.

@@ -1,12 +1,13 @@
 //! What a projection tells its group.
 
 use crate::queue::consumer::Consumer;
-use crate::queue::core::{refused, shorten};
 use crate::queue::error::{PublishError, SettleError};
 use crate::queue::group::Dead;
 use crate::queue::log::format::Kind;
 use crate::queue::log::{Mark, Record};
+use crate::queue::publishing::refused;
 use crate::queue::records::Nack;
+use crate::queue::settling::shorten;
 use crate::queue::storage::Disk;
 
 impl<D: Disk> Consumer<D> {
