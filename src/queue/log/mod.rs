@@ -3,17 +3,20 @@
 //!
 //! `format.rs` is the bytes; `scan.rs` reads them; `commit.rs` is who writes when, and
 //! `gathering.rs` for whom it waits; `writer.rs` the end of the log, `unsynced.rs` what of
-//! it may have to be written again; `segments.rs` where messages lie, `held.rs` in memory,
-//! `locate.rs` where nobody noted it, `moved.rs` those that were moved; `recover.rs` what is
-//! there after a crash, `absent.rs` what is not; `checkpoint.rs` what shortens that;
-//! `inspect.rs` reads it all, `mend.rs` writes over what is damaged.
+//! it may have to be written again; `segments.rs` where messages lie, by `index.rs`, in
+//! memory by `held.rs`, by `locate.rs` where nobody noted it, by `moved.rs` if they were
+//! moved; `recover.rs` what is there after a crash, `course.rs` which numbers are missing,
+//! `absent.rs` whether they turn up; `checkpoint.rs` what shortens that; `inspect.rs` reads
+//! it all, `mend.rs` writes over what is damaged.
 
 mod absent;
 mod checkpoint;
 mod commit;
+mod course;
 pub(crate) mod format;
 mod gathering;
 mod held;
+mod index;
 mod inspect;
 mod locate;
 mod mend;

@@ -16,18 +16,19 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::absent::Absent;
 use super::checkpoint::{self, Checkpoint};
+use super::course::{Course, JUMP, with_skips};
 use super::format::{
     BEGIN, BadHeader, END, Kind, Origin, PAGE, RecordHeader, SegmentHeader, SyncPoint,
 };
+use super::index::Index;
 use super::moved::Tally;
 use super::report::{Damage, DamageKind, Recovery};
 use super::scan::{Found, Scan};
-use super::segments::{Index, Segment, Segments, read_header, records};
+use super::segments::{Segment, Segments, read_header, records};
 use super::unsynced::Unsynced;
 use super::wall::Wall;
-use super::writer::{Current, Limits, Seed, Spare, Writer, segment_name, sync_record};
+use super::writer::{Current, Limits, Seed, Spare, Writer, segment_name};
 use super::{Replay, Replayed};
 use crate::queue::error::OpenError;
 use crate::queue::storage::{Disk, DiskFile};
@@ -61,19 +62,6 @@ struct Known<F> {
     size: u64,
 }
 
-/// What is followed from record to record.
-struct Course {
-    /// The number that the next message should have.
-    next_id: u64,
-    time: u64,
-    report: Recovery,
-    has_begun: bool,
-    /// Damage behind which no record was read yet.
-    open: Option<usize>,
-    /// Numbers that were passed over, until a message that was moved turns up.
-    absent: Absent,
-}
-
 impl<D: Disk> Opening<'_, D> {
     pub(super) fn run(mut self) -> Result<Opened<D>, OpenError> {
         let names = self.disk.list()?;
@@ -82,14 +70,7 @@ impl<D: Disk> Opening<'_, D> {
                 self.disk.remove(name)?;
             }
         }
-        let mut course = Course {
-            next_id: 1,
-            time: 0,
-            report: Recovery::default(),
-            has_begun: false,
-            open: None,
-            absent: Absent::default(),
-        };
+        let mut course = Course::new();
         let known = self.read_headers(&names, &mut course)?;
         let uuid = known.values().next().map(|known| known.header.uuid);
         let (checkpoint, checkpoints) = self.read_checkpoints(&names, &known, uuid, &mut course)?;
@@ -635,39 +616,6 @@ impl<D: Disk> Opening<'_, D> {
     }
 }
 
-impl Course {
-    /// Goes on to a record, and finds out what is missing before it. False if it is a
-    /// message that was there before: a write that failed may have left a copy.
-    fn follow(&mut self, record: &RecordHeader) -> bool {
-        let expected = self.next_id;
-        if record.id.saturating_sub(expected) > JUMP {
-            return false;
-        }
-        self.reach(record.id, record.kind != Kind::Skip);
-        self.open = None;
-        let is_message = record.kind == Kind::Publish;
-        self.next_id += u64::from(is_message && record.id >= expected);
-        !is_message || record.id >= expected
-    }
-
-    /// Goes on to this number. What was expected before is nowhere, and lost if anybody
-    /// was promised it.
-    fn reach(&mut self, id: u64, was_promised: bool) {
-        let missing = self.next_id..id;
-        if missing.is_empty() {
-            return;
-        }
-        self.absent.miss(missing.clone());
-        self.next_id = id;
-        if was_promised {
-            match self.open.take() {
-                Some(damage) => self.report.damage[damage].messages = missing,
-                None => self.report.gaps.push(missing),
-            }
-        }
-    }
-}
-
 impl Damage {
     fn record(segment: u64, bytes: Range<u64>) -> Self {
         Self {
@@ -685,38 +633,6 @@ fn moved(record: &RecordHeader, payload: &[u8]) -> Option<Origin> {
     let is_move = record.kind == Kind::Move;
     let origin = Origin::decode(payload).filter(|_| is_move);
     origin.filter(|origin| origin.id < record.id)
-}
-
-/// Says before each jump of the numbers that what is missing was never confirmed. Of
-/// sync points only the times are kept, and only before messages.
-fn with_skips(records: &[u8], mut next_id: u64) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(records.len());
-    let (mut at, mut time) = (0, None);
-    while let Some(record) = RecordHeader::decode(&records[at..]) {
-        let end = at + record.size() as usize;
-        if record.kind == Kind::Sync {
-            let payload = at + super::format::RECORD_HEADER;
-            let payload = &records[payload..payload + record.len as usize];
-            time = SyncPoint::time(payload).or(time);
-            at = end;
-            continue;
-        }
-        if record.id > next_id {
-            let mut skip = RecordHeader::new(Kind::Skip, BEGIN | END, 0, &[]);
-            skip.id = record.id;
-            bytes.extend_from_slice(&skip.encode());
-        }
-        next_id = next_id.max(record.id + u64::from(record.kind == Kind::Publish));
-        if record.kind == Kind::Publish
-            && let Some(time) = time.take()
-        {
-            let point = SyncPoint { durable: 0, time };
-            bytes.extend_from_slice(&sync_record(point, record.id, 0));
-        }
-        bytes.extend_from_slice(&records[at..end]);
-        at = end;
-    }
-    bytes
 }
 
 /// Where segments end, by what their successors and the checkpoint say.
@@ -748,8 +664,6 @@ fn ends<F>(known: &BTreeMap<u64, Known<F>>, checkpoint: Option<&Checkpoint>) -> 
     ends
 }
 
-/// More messages than may be missing within a segment: it is the number that is wrong.
-const JUMP: u64 = 1 << 24;
 /// The most of a hole that is copied.
 const QUARANTINE: u64 = 1 << 20;
 

@@ -11,8 +11,9 @@ use super::format::{
     BEGIN, END, Kind, PAGE, RECORD_HEADER, RecordHeader, SegmentHeader, SyncPoint, record_size,
     seal,
 };
+use super::index::Index;
 use super::moved::Tally;
-use super::segments::{Chunk, Index, Segment, Segments, records};
+use super::segments::{Chunk, Segment, Segments, records};
 use super::unsynced::Unsynced;
 use super::wall::Wall;
 use crate::queue::storage::{Disk, DiskFile};
