@@ -18,6 +18,8 @@ case "${1-}" in
 esac
 
 target=${CARGO_TARGET_DIR:-target}
+# A hundred test programs with debug information are gigabytes; their names stay in.
+export CARGO_PROFILE_DEV_DEBUG="${CARGO_PROFILE_DEV_DEBUG:-0}" CARGO_PROFILE_DEV_STRIP="${CARGO_PROFILE_DEV_STRIP:-debuginfo}"
 host=x86_64-unknown-linux-gnu
 started=$SECONDS
 step="start"

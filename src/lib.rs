@@ -77,6 +77,8 @@ pub mod hash;
 pub mod queue;
 #[cfg(all(feature = "cache", feature = "queue"))]
 pub mod queue_journal;
+#[cfg(feature = "replica")]
+pub mod replica;
 pub mod rng;
 #[cfg(feature = "router")]
 pub mod router;

@@ -23,6 +23,10 @@ const MODULES: &[Module] = &[
     block("session", &["hash", "stats", "sync", "time"]),
     block("singleflight", &["hash", "sync", "task", "time"]),
     composition("queue_journal", &["cache", "queue", "sync"]),
+    composition(
+        "replica",
+        &["balance", "hash", "rng", "stats", "sync", "task", "time"],
+    ),
 ];
 
 struct Module {

@@ -1,0 +1,21 @@
+//! One primary and many read replicas.
+//!
+//! Being built: the words that all parts of it share.
+
+#![forbid(unsafe_code)]
+
+mod connector;
+mod endpoint;
+mod fault;
+mod position;
+mod preference;
+mod probe;
+mod token;
+
+pub use connector::{AsyncConnector, AsyncProber, AsyncPromoter, Connector, Prober, Promoter};
+pub use endpoint::{Endpoint, EndpointError};
+pub use fault::Fault;
+pub use position::{Epoch, InvalidPosition, Position, SystemId};
+pub use preference::ReadPreference;
+pub use probe::{Probe, Role};
+pub use token::{CausalToken, InvalidToken};
