@@ -4,14 +4,17 @@
 
 #![forbid(unsafe_code)]
 
+mod client;
 mod connector;
 mod endpoint;
 mod fault;
+pub mod pool;
 mod position;
 mod preference;
 mod probe;
 mod token;
 
+pub use client::{Async, Client};
 pub use connector::{AsyncConnector, AsyncProber, AsyncPromoter, Connector, Prober, Promoter};
 pub use endpoint::{Endpoint, EndpointError};
 pub use fault::Fault;

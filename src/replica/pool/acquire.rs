@@ -1,0 +1,276 @@
+//! How a caller comes to a connection that has to be waited for, made or tested: the same for threads and for tasks, but
+//! for how they wait.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use super::core::{Idle, Offer, Refusal};
+use super::line::Claim;
+use super::place::{Place, Vain};
+use super::pool::Shared;
+use super::{Deadline, GetError, Pooled};
+use crate::replica::{Async, AsyncConnector, Client, Connector};
+use crate::time::Instant;
+
+/// The ways of threads, or those of tasks.
+pub(super) trait Ways<C: Client>: Copy + Send {
+    fn wait(
+        self,
+        place: Place<'_, C::Connection>,
+        deadline: Deadline,
+    ) -> impl Future<Output = Result<Offer<C::Connection>, Vain>> + Send;
+
+    fn connect(
+        self,
+        shared: &Shared<C>,
+        until: Instant,
+    ) -> impl Future<Output = Result<C::Connection, Failure<C::Error>>> + Send;
+
+    fn recycle(
+        self,
+        client: &C,
+        connection: &mut C::Connection,
+    ) -> impl Future<Output = bool> + Send;
+}
+
+pub(super) enum Failure<E> {
+    Connect(E),
+    /// It was not done when its time was up.
+    Late,
+}
+
+/// Threads block within the futures, which are ready when they are first polled.
+#[derive(Clone, Copy)]
+pub(super) struct Blocking;
+
+impl<C: Connector> Ways<C> for Blocking {
+    async fn wait(
+        self,
+        place: Place<'_, C::Connection>,
+        deadline: Deadline,
+    ) -> Result<Offer<C::Connection>, Vain> {
+        place.wait(deadline)
+    }
+
+    async fn connect(
+        self,
+        shared: &Shared<C>,
+        until: Instant,
+    ) -> Result<C::Connection, Failure<C::Error>> {
+        let connected = shared.client.connect(&shared.endpoint, until);
+        connected.map_err(Failure::Connect)
+    }
+
+    async fn recycle(self, client: &C, connection: &mut C::Connection) -> bool {
+        client.recycle(connection).is_ok()
+    }
+}
+
+/// Runs what blocks within and is never pending.
+pub(super) fn run<F: Future>(blocks: F) -> F::Output {
+    let mut blocks = pin!(blocks);
+    loop {
+        if let Poll::Ready(output) = blocks
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+        {
+            return output;
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Awaiting;
+
+impl<C: AsyncConnector> Ways<Async<C>> for Awaiting {
+    async fn wait(
+        self,
+        place: Place<'_, C::Connection>,
+        deadline: Deadline,
+    ) -> Result<Offer<C::Connection>, Vain> {
+        place.wait_async(deadline).await
+    }
+
+    async fn connect(
+        self,
+        shared: &Shared<Async<C>>,
+        until: Instant,
+    ) -> Result<C::Connection, Failure<C::Error>> {
+        let settings = &shared.core.settings;
+        let mut connecting = pin!(shared.client.0.connect(&shared.endpoint));
+        let mut nap = None;
+        poll_fn(|context| {
+            if let Poll::Ready(connected) = connecting.as_mut().poll(context) {
+                return Poll::Ready(connected.map_err(Failure::Connect));
+            }
+            if until == Instant::NEVER {
+                return Poll::Pending;
+            }
+            let sleep = || settings.timer.sleep_until(until, settings.clock.now());
+            match Pin::new(nap.get_or_insert_with(sleep)).poll(context) {
+                Poll::Ready(()) => Poll::Ready(Err(Failure::Late)),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    async fn recycle(self, client: &Async<C>, connection: &mut C::Connection) -> bool {
+        client.0.recycle(connection).await.is_ok()
+    }
+}
+
+/// Waits in the line for a connection or for the turn to make one.
+pub(super) async fn acquire<C: Client, W: Ways<C>>(
+    shared: &Arc<Shared<C>>,
+    ways: W,
+    claim: Claim,
+    deadline: Deadline,
+    found: Idle<C::Connection>,
+) -> Result<Pooled<C>, GetError<C::Error>> {
+    let core = &shared.core;
+    let mut next = match found {
+        Idle::Untested(slot) => test(shared, Pooled::new(shared, slot, claim), ways).await?,
+        Idle::Fresh(slot) => Next::Lent(Pooled::new(shared, slot, claim)),
+        Idle::None => Next::Turn(Place::new(core, claim, core.join(claim)?)),
+    };
+    let mut again = false;
+    loop {
+        let place = match next {
+            Next::Lent(lent) => return Ok(lent),
+            Next::Turn(place) => place,
+        };
+        next = match ways.wait(place, deadline).await? {
+            Offer::Lend(slot) => {
+                let now = core.now();
+                let (stale, untested) = (now >= slot.stale_at, now >= slot.test_at);
+                let lent = Pooled::new(shared, slot, claim);
+                if stale || lent.is_stale() {
+                    exchange(shared, lent)?
+                } else if untested {
+                    test(shared, lent, ways).await?
+                } else {
+                    Next::Lent(lent)
+                }
+            }
+            Offer::Connect(generation) => {
+                let permit = Permit::new(shared, claim, generation);
+                // Who got nothing by the last turn does not try for ever.
+                if again && core.now() >= deadline.at {
+                    drop(permit);
+                    return Err(GetError::Timeout(core.timeout(deadline.waited)));
+                }
+                permit.connect(ways, deadline).await?
+            }
+        };
+        again = true;
+    }
+}
+
+/// What a caller has after a step: a connection, or the head of the line.
+pub(super) enum Next<'a, C: Client> {
+    Lent(Pooled<C>),
+    Turn(Place<'a, C::Connection>),
+}
+
+/// Has a connection tested; it is closed if it fails, and if its test is dropped.
+async fn test<C: Client, W: Ways<C>>(
+    shared: &Arc<Shared<C>>,
+    mut lent: Pooled<C>,
+    ways: W,
+) -> Result<Next<'_, C>, GetError<C::Error>> {
+    lent.mark_broken();
+    if ways.recycle(&shared.client, &mut lent).await {
+        lent.mark_whole();
+        return Ok(Next::Lent(lent));
+    }
+    Ok(exchange(shared, lent)?)
+}
+
+/// Gives back what is of no use for the head of the line.
+fn exchange<C: Client>(shared: &Shared<C>, lent: Pooled<C>) -> Result<Next<'_, C>, Refusal> {
+    let (claim, ticket) = lent.exchange()?;
+    Ok(Next::Turn(Place::new(&shared.core, claim, ticket)))
+}
+
+impl<E> From<Refusal> for GetError<E> {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Closed => Self::Closed,
+            Refusal::Full(max) => Self::TooManyWaiting { max },
+        }
+    }
+}
+
+impl<E> From<Vain> for GetError<E> {
+    fn from(vain: Vain) -> Self {
+        match vain {
+            Vain::Timeout(timeout) => Self::Timeout(timeout),
+            Vain::Closed => Self::Closed,
+        }
+    }
+}
+
+/// The right to make a connection; given back if it is dropped.
+pub(super) struct Permit<'a, C: Client> {
+    shared: &'a Arc<Shared<C>>,
+    claim: Claim,
+    generation: u64,
+    used: bool,
+}
+
+impl<'a, C: Client> Permit<'a, C> {
+    pub(super) fn new(shared: &'a Arc<Shared<C>>, claim: Claim, generation: u64) -> Self {
+        Self {
+            shared,
+            claim,
+            generation,
+            used: false,
+        }
+    }
+
+    /// Makes a connection, which is of no use if all were purged meanwhile.
+    pub(super) async fn connect<W: Ways<C>>(
+        mut self,
+        ways: W,
+        deadline: Deadline,
+    ) -> Result<Next<'a, C>, GetError<C::Error>> {
+        let core = &self.shared.core;
+        let limit = core.settings.connect_timeout;
+        let until = deadline.at.min(core.now() + limit);
+        match ways.connect(self.shared, until).await {
+            Ok(connection) => {
+                self.used = true;
+                match core.connected(connection, self.claim, self.generation) {
+                    Ok(slot) => Ok(Next::Lent(Pooled::new(self.shared, slot, self.claim))),
+                    Err(turn) => Ok(Next::Turn(Place::new(core, self.claim, turn?))),
+                }
+            }
+            Err(Failure::Connect(error)) => {
+                self.used = true;
+                core.failed(self.claim);
+                Err(GetError::Connect(error))
+            }
+            // Its caller was in a hurry, which says nothing of the server.
+            Err(Failure::Late) if until == deadline.at => {
+                drop(self);
+                Err(GetError::Timeout(core.timeout(deadline.waited)))
+            }
+            Err(Failure::Late) => {
+                self.used = true;
+                core.failed(self.claim);
+                Err(GetError::ConnectTimeout(limit))
+            }
+        }
+    }
+}
+
+impl<C: Client> Drop for Permit<'_, C> {
+    fn drop(&mut self) {
+        if !self.used {
+            self.shared.core.give_back_permit(self.claim);
+        }
+    }
+}
