@@ -29,11 +29,15 @@ pub(super) struct State<T> {
     /// The one that was used last is at the end, and lent next.
     idle: Vec<Box<Slot<T>>>,
     line: Line<T>,
-    /// By claim, those included that are offered.
-    lent: [usize; 2],
-    connecting: [usize; 2],
-    /// Connections that are being closed, which the server still has.
+    /// All connections: idle, lent or offered, being made or closed.
+    size: usize,
+    connecting: usize,
     closing: usize,
+    /// Those that are lent to, or made by, callers that must leave a reserve.
+    capped: usize,
+    /// It is open, nobody waits, and there are no more than may be: what comes back lies idle, and what is idle can be
+    /// taken. Set after every change.
+    calm: bool,
     limits: Limits,
     generation: u64,
     open: bool,
@@ -96,9 +100,11 @@ impl<T> Core<T> {
             state: Mutex::new(State {
                 idle: Vec::new(),
                 line: Line::new(),
-                lent: [0; 2],
-                connecting: [0; 2],
+                size: 0,
+                connecting: 0,
                 closing: 0,
+                capped: 0,
+                calm: true,
                 limits,
                 generation: 0,
                 open: true,
@@ -112,6 +118,7 @@ impl<T> Core<T> {
         }
     }
 
+    #[inline]
     pub(super) fn now(&self) -> Instant {
         self.settings.clock.now()
     }
@@ -139,13 +146,13 @@ impl<T> Core<T> {
         // Before the lock, so that it is held the shorter.
         let now = self.now();
         let mut state = self.state.lock();
-        if !state.line.is_empty(claim) || !state.has_room(claim) {
+        if !state.calm || !state.has_room(claim) {
             return Idle::None;
         }
         let Some(slot) = state.idle.pop() else {
             return Idle::None;
         };
-        state.lent[claim.index()] += 1;
+        state.capped += claim.capped();
         drop(state);
         if now < slot.test_at {
             return Idle::Fresh(slot);
@@ -163,11 +170,11 @@ impl<T> Core<T> {
         let now = self.now();
         let settings = &self.settings;
         if how == Returned::Whole && now < slot.ends {
-            slot.stale_at = slot.ends.min(now + slot.idle_for);
-            slot.test_at = slot.stale_at.min(now + settings.test_after);
+            slot.stale_at = slot.ends.min(later(now, slot.idle_for));
+            slot.test_at = slot.stale_at.min(later(now, settings.test_after));
             let mut state = self.state.lock();
-            if slot.generation == state.generation && state.is_quiet() {
-                state.lent[claim.index()] -= 1;
+            if state.calm && slot.generation == state.generation {
+                state.capped -= claim.capped();
                 state.idle.push(slot);
                 return;
             }
@@ -186,7 +193,7 @@ impl<T> Core<T> {
         was_idle: bool,
     ) {
         self.change(now, |state, after| {
-            state.lent[claim.index()] -= 1;
+            state.capped -= claim.capped();
             state.put(slot, how, now, was_idle, after);
         });
     }
@@ -198,7 +205,10 @@ impl<T> Core<T> {
 
     /// Takes a connection out for good.
     pub(super) fn detach(&self, claim: Claim) {
-        self.change(self.now(), |state, _| state.lent[claim.index()] -= 1);
+        self.change(self.now(), |state, _| {
+            state.size -= 1;
+            state.capped -= claim.capped();
+        });
     }
 
     /// Takes a place in the line.
@@ -223,7 +233,7 @@ impl<T> Core<T> {
     ) -> Result<Ticket, Refusal> {
         let now = self.now();
         self.change(now, |state, after| {
-            state.lent[claim.index()] -= 1;
+            state.capped -= claim.capped();
             state.put(slot, how, now, true, after);
             state.join(claim, true)
         })
@@ -297,10 +307,10 @@ impl<T> Core<T> {
             state.counts.cancelled += 1;
             match state.line.accept(ticket) {
                 Some(Offer::Lend(slot)) => {
-                    state.lent[claim.index()] -= 1;
+                    state.capped -= claim.capped();
                     state.put(slot, Returned::Whole, now, false, after);
                 }
-                Some(Offer::Connect(_)) => state.connecting[claim.index()] -= 1,
+                Some(Offer::Connect(_)) => state.end_connect(claim),
                 None => old = state.line.leave(claim, ticket),
             }
         });
@@ -309,16 +319,14 @@ impl<T> Core<T> {
 
     /// Gives a permit to connect back, unused.
     pub(super) fn give_back_permit(&self, claim: Claim) {
-        self.change(self.now(), |state, _| {
-            state.connecting[claim.index()] -= 1;
-        });
+        self.change(self.now(), |state, _| state.end_connect(claim));
     }
 
     /// An attempt to connect failed: the next one waits for a while.
     pub(super) fn failed(&self, claim: Claim) {
         let now = self.now();
         self.change(now, |state, _| {
-            state.connecting[claim.index()] -= 1;
+            state.end_connect(claim);
             state.counts.failed += 1;
             let pause = self.settings.pause(state.failures, state.chance.next_u64());
             state.failures = state.failures.saturating_add(1);
@@ -339,22 +347,22 @@ impl<T> Core<T> {
             connection,
             generation,
             ends: Instant::NEVER,
-            idle_for: Duration::MAX,
+            idle_for: u64::MAX,
             stale_at: Instant::NEVER,
             test_at: Instant::NEVER,
         });
         self.change(now, |state, after| {
-            slot.ends = now + self.settings.lifetime(state.chance.next_u64());
+            slot.ends = later(now, self.settings.lifetime(state.chance.next_u64()));
             slot.idle_for = self.settings.idle_for(state.chance.next_u64());
-            state.connecting[claim.index()] -= 1;
+            state.connecting -= 1;
             state.counts.connected += 1;
             state.failures = 0;
             if generation != state.generation || !state.open {
+                state.capped -= claim.capped();
                 state.counts.purged += 1;
                 state.close(slot, after);
                 return Err(state.join(claim, true));
             }
-            state.lent[claim.index()] += 1;
             Ok(slot)
         })
     }
@@ -363,10 +371,9 @@ impl<T> Core<T> {
     pub(super) fn top_up(&self) -> Option<u64> {
         let now = self.now();
         self.change(now, |state, _| {
-            let connecting: usize = state.connecting.iter().sum();
-            let short = state.idle.len() + connecting < state.limits.min_idle;
-            (short && state.open && state.line.len() == 0 && state.may_connect(now)).then(|| {
-                state.connecting[Claim::Full.index()] += 1;
+            let short = state.idle.len() + state.connecting < state.limits.min_idle;
+            (short && state.calm && state.may_connect(now)).then(|| {
+                state.begin_connect(Claim::Full);
                 state.generation
             })
         })
@@ -440,7 +447,7 @@ impl<T> Core<T> {
             change(&mut limits);
             limits.check()?;
             state.limits = limits;
-            let surplus = state.size().saturating_sub(limits.max_size);
+            let surplus = state.size.saturating_sub(limits.max_size);
             state.close_idle(surplus, after);
             Ok(())
         })
@@ -451,8 +458,8 @@ impl<T> Core<T> {
         PoolStats {
             max_size: state.limits.max_size,
             idle: state.idle.len(),
-            lent: state.lent.iter().sum(),
-            connecting: state.connecting.iter().sum(),
+            lent: state.lent(),
+            connecting: state.connecting,
             closing: state.closing,
             waiting: state.line.len(),
             generation: state.generation,
@@ -462,33 +469,17 @@ impl<T> Core<T> {
 }
 
 impl<T> State<T> {
-    fn size(&self) -> usize {
-        self.idle.len() + self.in_hands()
-    }
-
-    /// Those that are not idle.
-    fn in_hands(&self) -> usize {
-        let lent: usize = self.lent.iter().sum();
-        lent + self.connecting.iter().sum::<usize>() + self.closing
+    fn lent(&self) -> usize {
+        self.size - self.idle.len() - self.connecting - self.closing
     }
 
     fn is_drained(&self) -> bool {
-        !self.open && self.in_hands() == 0
-    }
-
-    /// Whether a connection that comes back can go to the idle ones without a thought.
-    #[inline]
-    fn is_quiet(&self) -> bool {
-        self.open
-            && self.line.is_empty(Claim::Full)
-            && self.line.is_empty(Claim::Capped)
-            && self.size() <= self.limits.max_size
+        !self.open && self.size == 0
     }
 
     #[inline]
     fn has_room(&self, claim: Claim) -> bool {
-        let capped = Claim::Capped.index();
-        claim == Claim::Full || self.lent[capped] + self.connecting[capped] < self.limits.capped
+        claim == Claim::Full || self.capped < self.limits.capped
     }
 
     fn join(&mut self, claim: Claim, head: bool) -> Result<Ticket, Refusal> {
@@ -497,6 +488,19 @@ impl<T> State<T> {
         } else {
             Err(Refusal::Closed)
         }
+    }
+
+    fn begin_connect(&mut self, claim: Claim) {
+        self.size += 1;
+        self.connecting += 1;
+        self.capped += claim.capped();
+    }
+
+    /// Nothing came of it.
+    fn end_connect(&mut self, claim: Claim) {
+        self.size -= 1;
+        self.connecting -= 1;
+        self.capped -= claim.capped();
     }
 
     /// Whether one more could be served at once.
@@ -512,9 +516,7 @@ impl<T> State<T> {
             0 => (self.limits.max_connecting, false),
             _ => (1, now < self.retry_at),
         };
-        !paused
-            && self.size() < self.limits.max_size
-            && self.connecting.iter().sum::<usize>() < at_once
+        !paused && self.size < self.limits.max_size && self.connecting < at_once
     }
 
     /// Puts a connection that is in nobody's hands where it belongs.
@@ -534,7 +536,7 @@ impl<T> State<T> {
             counts.purged += 1;
         } else if stale <= now {
             counts.expired += 1;
-        } else if self.open && self.size() < self.limits.max_size {
+        } else if self.open && self.size <= self.limits.max_size {
             return self.idle.push(slot);
         }
         self.close(slot, after);
@@ -555,13 +557,12 @@ impl<T> State<T> {
     /// Gives those whose turn it is what there is, and says so to who waits for the end.
     fn serve(&mut self, now: Instant, after: &mut After<'_, T>) {
         while let Some(claim) = self.next() {
-            let index = claim.index();
             let offer = if let Some(slot) = self.idle.pop() {
-                self.lent[index] += 1;
+                self.capped += claim.capped();
                 self.counts.handed_over += 1;
                 Offer::Lend(slot)
             } else if self.may_connect(now) {
-                self.connecting[index] += 1;
+                self.begin_connect(claim);
                 Offer::Connect(self.generation)
             } else {
                 break;
@@ -572,6 +573,7 @@ impl<T> State<T> {
             let drainers = self.drainers.drain(..).map(|(_, waker)| waker);
             after.wakers.extend(drainers);
         }
+        self.calm = self.open && self.line.len() == 0 && self.size <= self.limits.max_size;
     }
 
     /// The claim of whoever came first of those that may have something.
@@ -589,12 +591,18 @@ impl<T> State<T> {
         Timeout {
             waited,
             max_size: self.limits.max_size,
-            lent: self.lent.iter().sum(),
-            connecting: self.connecting.iter().sum(),
+            lent: self.lent(),
+            connecting: self.connecting,
             waiting: self.line.len(),
             failures: self.failures,
         }
     }
+}
+
+/// So many nanoseconds after a moment.
+#[inline]
+fn later(moment: Instant, nanos: u64) -> Instant {
+    Instant::from_nanos(moment.as_nanos().saturating_add(nanos))
 }
 
 /// Why there is no place in the line.
@@ -641,9 +649,10 @@ impl<'a, T> After<'a, T> {
         // Only now may others be made in their place.
         match std::mem::take(&mut self.closed) {
             0 => {}
-            closed => self
-                .core
-                .change(self.core.now(), |state, _| state.closing -= closed),
+            closed => self.core.change(self.core.now(), |state, _| {
+                state.closing -= closed;
+                state.size -= closed;
+            }),
         }
     }
 }

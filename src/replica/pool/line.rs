@@ -15,11 +15,14 @@ pub(crate) enum Claim {
 impl Claim {
     pub(super) const BOTH: [Self; 2] = [Self::Full, Self::Capped];
 
-    pub(super) fn index(self) -> usize {
-        match self {
-            Self::Full => 0,
-            Self::Capped => 1,
-        }
+    /// How many permits of those that are not the reserve it takes.
+    #[inline]
+    pub(super) fn capped(self) -> usize {
+        usize::from(self == Self::Capped)
+    }
+
+    fn index(self) -> usize {
+        self.capped()
     }
 }
 
@@ -45,7 +48,6 @@ impl<T> Line<T> {
         }
     }
 
-    #[inline]
     pub(super) fn is_empty(&self, claim: Claim) -> bool {
         self.waiting[claim.index()].is_empty()
     }

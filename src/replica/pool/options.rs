@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::settings::{Limits, Settings};
+use super::settings::{Limits, Settings, nanos};
 use super::{Pool, PoolBuildError};
 use crate::replica::{Client, Endpoint};
 use crate::time::{Clock, Jitter, Timer};
@@ -35,7 +35,7 @@ impl PoolOptions {
             settings: Settings {
                 max_wait: Duration::from_secs(30),
                 connect_timeout: Duration::from_secs(10),
-                test_after: Duration::from_secs(30),
+                test_after: nanos(Duration::from_secs(30)),
                 idle_timeout: Duration::from_secs(600),
                 max_lifetime: Duration::from_secs(1800),
                 jitter: Jitter::fraction(0.1).shorten(),
@@ -95,7 +95,7 @@ impl PoolOptions {
     /// How long a connection was idle that is tested before it is lent; 30 s by default. With zero every
     /// one is, every time; with [`Duration::MAX`] none is.
     pub fn test_after(mut self, idle: Duration) -> Self {
-        self.settings.test_after = idle;
+        self.settings.test_after = nanos(idle);
         self
     }
 

@@ -8,7 +8,8 @@ use crate::time::{Clock, Jitter, Timer};
 pub(crate) struct Settings {
     pub(super) max_wait: Duration,
     pub(super) connect_timeout: Duration,
-    pub(super) test_after: Duration,
+    /// In nanoseconds.
+    pub(super) test_after: u64,
     pub(super) idle_timeout: Duration,
     pub(super) max_lifetime: Duration,
     pub(super) jitter: Jitter,
@@ -20,11 +21,12 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn lifetime(&self, chance: u64) -> Duration {
+    /// In nanoseconds, as the next.
+    pub(super) fn lifetime(&self, chance: u64) -> u64 {
         spread(self.jitter, self.max_lifetime, chance)
     }
 
-    pub(super) fn idle_for(&self, chance: u64) -> Duration {
+    pub(super) fn idle_for(&self, chance: u64) -> u64 {
         spread(self.jitter, self.idle_timeout, chance)
     }
 
@@ -36,11 +38,15 @@ impl Settings {
 }
 
 /// Without end stays without end.
-fn spread(jitter: Jitter, duration: Duration, chance: u64) -> Duration {
+fn spread(jitter: Jitter, duration: Duration, chance: u64) -> u64 {
     match duration {
-        Duration::MAX => Duration::MAX,
-        duration => jitter.apply(duration, chance),
+        Duration::MAX => u64::MAX,
+        duration => nanos(jitter.apply(duration, chance)),
     }
+}
+
+pub(super) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// What can be changed while the pool is in use.

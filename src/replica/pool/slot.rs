@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use crate::time::Instant;
 
 /// A connection and what the pool knows of it. Boxed, so that it is a pointer that goes to and fro.
@@ -9,8 +7,8 @@ pub(super) struct Slot<T> {
     pub(super) generation: u64,
     /// When it is too old.
     pub(super) ends: Instant,
-    /// How long it may lie idle.
-    pub(super) idle_for: Duration,
+    /// How long it may lie idle, in nanoseconds.
+    pub(super) idle_for: u64,
     /// When, lying idle, it is too old or has done so for too long.
     pub(super) stale_at: Instant,
     /// When, lying idle, it must be tested before it is lent.
