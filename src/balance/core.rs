@@ -4,9 +4,12 @@
 //! and to remove, when a member is ejected, and about ten times a second by the pick that comes when
 //! it is time to [look](Core::look) at everybody; that one does not wait for it.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::chance::{Chance, GOLDEN};
 use super::drain::Drain;
-use super::estimate::{PENALTY, PRIOR};
+use super::estimate::{PENALTY, PRIOR, Standing};
 use super::roster::{Entry, Roster};
 use super::settings::Settings;
 use super::slot::{Lease, Slot, Slots};
@@ -56,7 +59,7 @@ impl<M> Core<M> {
 
     /// Uses a member that the policy chooses. Answers also since when, if the policy asks for that.
     #[inline]
-    pub(super) fn pick(&self) -> Result<(Lease<'_, M>, u64), PickError> {
+    pub(super) fn pick(self: &Arc<Self>) -> Result<(Lease<'_, M>, u64), PickError> {
         let turn = self.chance.turn();
         let now = self.moment(turn);
         if let Some(lease) = self.try_pick(turn, now) {
@@ -66,7 +69,10 @@ impl<M> Core<M> {
     }
 
     /// The same, and somebody else than this one if there is anybody.
-    pub(super) fn pick_other(&self, than: MemberId) -> Result<(Lease<'_, M>, u64), PickError> {
+    pub(super) fn pick_other(
+        self: &Arc<Self>,
+        than: MemberId,
+    ) -> Result<(Lease<'_, M>, u64), PickError> {
         let turn = self.chance.turn();
         let now = self.moment(turn);
         let picked = self.try_pick(turn, now);
@@ -80,7 +86,7 @@ impl<M> Core<M> {
     }
 
     #[inline]
-    fn try_pick(&self, turn: u64, now: u64) -> Option<Lease<'_, M>> {
+    fn try_pick(self: &Arc<Self>, turn: u64, now: u64) -> Option<Lease<'_, M>> {
         let view = self.table.level(|| self.chance.random(turn));
         self.choose(view, turn, now)?.enter(self)
     }
@@ -88,7 +94,11 @@ impl<M> Core<M> {
     /// The member was removed while it was chosen, or is not wanted: a few more tries, and then
     /// whoever comes first.
     #[cold]
-    fn pick_slowly(&self, except: Option<MemberId>, now: u64) -> Result<Lease<'_, M>, PickError> {
+    fn pick_slowly(
+        self: &Arc<Self>,
+        except: Option<MemberId>,
+        now: u64,
+    ) -> Result<Lease<'_, M>, PickError> {
         let wanted = |lease: &Lease<'_, M>| Some(lease.slot.id()) != except;
         let mut tries = (0..TRIES).filter_map(|_| self.try_pick(self.chance.turn(), now));
         if let Some(lease) = tries.find(wanted) {
@@ -126,9 +136,7 @@ impl<M> Core<M> {
                 let point = self.chance.random(turn) >> 32;
                 self.slots.get(self.table.at_point(view, point as u32))
             }
-            Policy::LeastRequest => self.best_of_two(view, turn, |slot| {
-                (slot.in_flight() + 1) as f32 * slot.pulse.scale()
-            }),
+            Policy::LeastRequest => self.best_of_two(view, turn, queue),
             Policy::PeakEwma => self.least_peak(view, turn, now),
             Policy::Adaptive => self.best_of_three(view, turn),
         }
@@ -137,9 +145,7 @@ impl<M> Core<M> {
     // Not inlined: it computes powers, and would make every pick longer.
     #[inline(never)]
     fn least_peak(&self, view: View, turn: u64, now: u64) -> Option<&Slot<M>> {
-        self.best_of_two(view, turn, |slot| {
-            slot.pulse.peak(now) * (slot.in_flight() + 1) as f32 * slot.pulse.scale()
-        })
+        self.best_of_two(view, turn, |slot| slot.pulse.peak(now) * queue(slot))
     }
 
     #[inline]
@@ -215,6 +221,20 @@ impl<M> Core<M> {
             Policy::Adaptive if began == UNTIMED => {}
             Policy::Adaptive => slot.pulse.took(self.since(began)),
             Policy::PeakEwma => self.took_peak(slot, began),
+            _ => {}
+        }
+    }
+
+    /// A success that took so long, whatever the clock says.
+    pub(super) fn succeeded_after(&self, slot: &Slot<M>, took: Duration) {
+        slot.pulse.succeeded();
+        let nanos = (took.as_nanos() as f32).max(1.0);
+        match self.settings.policy {
+            Policy::Adaptive => slot.pulse.took(nanos),
+            Policy::PeakEwma => {
+                let now = self.settings.clock.now().as_nanos();
+                slot.pulse.took_peak(nanos, now);
+            }
             _ => {}
         }
     }
@@ -337,18 +357,14 @@ impl<M> Core<M> {
     /// Writes what is picked from.
     pub(super) fn refresh(&self, roster: &mut Roster<M>, now: Instant) {
         let plan = roster.plan(&self.settings, now);
-        for slot in roster
-            .all()
-            .filter_map(|entry| self.slots.get(entry.id.slot))
-        {
-            slot.pulse.set_eligible(false);
-        }
         let mut total = 0.0;
-        for (number, weight) in plan.levels.iter().flat_map(|level| &level.members) {
-            total += weight;
+        for (number, standing, weight) in &plan.standings {
+            if *standing == Standing::Chosen {
+                total += weight;
+            }
             if let Some(slot) = self.slots.get(*number) {
                 slot.pulse.set_weight(*weight as f32);
-                slot.pulse.set_eligible(true);
+                slot.pulse.set_standing(*standing);
             }
         }
         self.sticky.set_weight(total as f32);
@@ -463,8 +479,15 @@ impl<M> Core<M> {
 
 /// What the adaptive policy expects a member to keep one more request waiting.
 #[inline]
-fn wait<M>(slot: &Slot<M>) -> f32 {
-    slot.pulse.latency() * (slot.in_flight() + 1) as f32 * slot.pulse.scale()
+pub(super) fn wait<M>(slot: &Slot<M>) -> f32 {
+    let requests = (slot.in_flight() + 1) as f32 + slot.pulse.others();
+    slot.pulse.latency() * requests * slot.pulse.scale()
+}
+
+/// How many requests are there for what the member can do, with one more.
+#[inline]
+pub(super) fn queue<M>(slot: &Slot<M>) -> f32 {
+    (slot.in_flight() + 1) as f32 * slot.pulse.scale()
 }
 
 /// Which turns need no time, of so many for each member since somebody looked: if there are dozens,
@@ -475,7 +498,7 @@ fn untimed(turns: u64) -> u64 {
 
 /// A number below `len` from the low bits of a random one.
 #[inline]
-fn below(random: u64, len: u32) -> u32 {
+pub(super) fn below(random: u64, len: u32) -> u32 {
     (((random & ((1 << BITS) - 1)) * u64::from(len)) >> BITS) as u32
 }
 
@@ -489,9 +512,9 @@ fn apart(number: u32, from: u32) -> u32 {
 const BITS: u32 = 21;
 const _: () = assert!(super::table::MOST <= 1 << BITS);
 /// How often a pick tries again by policy when a member is removed under its hands.
-const TRIES: usize = 8;
+pub(super) const TRIES: usize = 8;
 /// How often somebody looks at everybody, in a pool whose policy goes by the time.
-const LOOK: std::time::Duration = std::time::Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(100);
 const NEVER: u64 = u64::MAX;
 /// The beginning of a use that is not timed; no clock of ours was ever there.
 const UNTIMED: u64 = 0;

@@ -7,7 +7,7 @@
 //! bound to do, is passed over: the key is hashed again, to another cell, always to the same one.
 
 use std::iter::repeat_with;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::PickError;
 use super::core::Core;
@@ -69,10 +69,13 @@ impl Sticky {
 
 impl<M> Core<M> {
     /// Uses the member that this key belongs to.
-    pub(super) fn pick_sticky(&self, key: u64) -> Result<(Lease<'_, M>, u64), PickError> {
+    pub(super) fn pick_sticky(
+        self: &Arc<Self>,
+        key: u64,
+    ) -> Result<(Lease<'_, M>, u64), PickError> {
         let now = self.moment(0);
         let total = self.sticky.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
-        let room = |slot: &&Slot<M>| slot.pulse.is_eligible() && self.sticky.has_room(slot, total);
+        let room = |slot: &&Slot<M>| slot.pulse.is_chosen() && self.sticky.has_room(slot, total);
         let mut cells = Rng::with_seed(key);
         let homes = repeat_with(|| self.home(cells.next_u64())).take(TRIES);
         let mut homes = homes.filter_map(|number| self.slots.get(number));
