@@ -33,8 +33,8 @@ pub(super) enum Kept {
 }
 
 impl Lineage {
-    /// What a server on a line tells about how the line came about.
-    pub fn learn(&mut self, history: &[Fork]) {
+    /// What the primary tells about how its line came about.
+    pub(super) fn learn(&mut self, history: &[Fork]) {
         for fork in history {
             // A line that leaves a later one is nonsense, and following it might not end.
             if fork.parent < fork.timeline {
@@ -44,7 +44,7 @@ impl Lineage {
     }
 
     /// A server that had so much of a line is on a later one.
-    pub fn assume(&mut self, timeline: u64, parent: u64, reached: Position) {
+    pub(super) fn assume(&mut self, timeline: u64, parent: u64, reached: Position) {
         if parent < timeline {
             self.put(timeline, parent, LeftAt::AtLeast(reached));
         }
@@ -58,9 +58,9 @@ impl Lineage {
         };
         match self.0.binary_search_by_key(&timeline, |b| b.timeline) {
             Err(at) => self.0.insert(at, branch),
-            // What was told is not overruled by what was seen, nor by what somebody else tells.
+            // What a primary tells holds, whatever was seen before. Of what was seen, the most does.
             Ok(at) => match (self.0[at].left_at, left_at) {
-                (LeftAt::AtLeast(_), LeftAt::Exactly(_)) => self.0[at] = branch,
+                (_, LeftAt::Exactly(_)) => self.0[at] = branch,
                 (LeftAt::AtLeast(known), LeftAt::AtLeast(found)) if found > known => {
                     self.0[at] = branch;
                 }
@@ -70,7 +70,7 @@ impl Lineage {
     }
 
     /// Whether what was written on `timeline` up to `position` is on the line `current` as well.
-    pub fn kept(&self, timeline: u64, position: Position, current: u64) -> Kept {
+    pub(super) fn kept(&self, timeline: u64, position: Position, current: u64) -> Kept {
         // Both go back to where they are the same line. What lies before each place where one left its parent is
         // on both.
         let (mut one, mut other) = (timeline, current);

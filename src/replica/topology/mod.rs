@@ -4,15 +4,16 @@
 //! what is to be done. [`select`] says which servers a read may go to. Whoever drives it publishes the snapshot, does the
 //! [`Effect`]s, and reports what came of them as [`Input`]s.
 
-#![allow(dead_code, reason = "the rules come next")]
-
 mod effect;
 mod failover;
 mod input;
 mod lease;
 mod lineage;
+mod members;
 mod node;
 mod operation;
+mod primary;
+mod probing;
 mod repair;
 mod selection;
 mod settings;

@@ -2,7 +2,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::operation::Asked;
-use crate::replica::{Endpoint, Epoch, Position, Role};
+use crate::replica::{Endpoint, Epoch, Position, Role, SystemId};
 use crate::time::Instant;
 
 /// A server's number in a topology, below 64. Stays the same while the server is a member; given to another one
@@ -154,14 +154,19 @@ pub struct Node {
     pub(super) asked: Option<Asked>,
     pub(super) probe_at: Instant,
     pub(super) failures: u32,
-    /// The failover has stopped its receiver, and nobody has made it follow anyone since.
+    /// As a replica, how far it reached when it answered last, and on which line of the log.
+    pub(super) kept: Option<(u64, Position)>,
+    /// A failover wanted its receiver stopped, and nobody has made it follow anyone since.
     pub(super) stopped: bool,
+    /// When it may be made to follow again after that has failed.
+    pub(super) follow_at: Instant,
 }
 
 /// The last answer of a server, as far as it matters later.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seen {
     pub role: Role,
+    pub system: SystemId,
     pub epoch: Epoch,
     pub applied: Position,
     pub reach: Position,

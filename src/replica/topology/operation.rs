@@ -20,6 +20,29 @@ pub(super) struct Asked {
     pub deadline: Instant,
 }
 
+/// An operation that is under way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pending {
+    pub operation: OperationId,
+    pub action: Action,
+    pub deadline: Instant,
+    pub purpose: Purpose,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To have a new primary.
+    Failover,
+    /// To put in order what the old one left.
+    Repair,
+}
+
+impl Pending {
+    pub(super) fn is_repair(&self) -> bool {
+        self.purpose == Purpose::Repair
+    }
+}
+
 /// What a failover wants done to servers; the methods of [`Promoter`](crate::replica::Promoter) and of the recovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

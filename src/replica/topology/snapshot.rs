@@ -5,7 +5,7 @@ use super::failover::Failover;
 use super::lineage::Lineage;
 use super::repair::Debt;
 use super::{Node, NodeId, NodeSet, NodeState, Settings};
-use crate::replica::{Epoch, Position, SystemId};
+use crate::replica::{Epoch, Position, Role, SystemId};
 use crate::time::Instant;
 
 /// Who the servers of a cluster are and how they stand: a snapshot that does not change. [`step`](super::step) makes
@@ -31,8 +31,10 @@ pub(super) struct Snapshot {
     /// whether it has happened may not be known.
     pub floor: u64,
     pub lineage: Lineage,
-    /// How far the log of the primary is known to have come.
+    /// How far the log of the primary is known to have come,
     pub head: Position,
+    /// and since when.
+    pub head_at: Instant,
     /// Until when every server has the time to answer for the first time.
     pub discovery_ends: Instant,
     pub failover: Failover,
@@ -157,36 +159,35 @@ impl Topology {
 }
 
 impl Snapshot {
-    pub fn writer(&self) -> Option<NodeId> {
+    pub(super) fn writer(&self) -> Option<NodeId> {
         self.primary.filter(|_| self.phase.takes_writes())
     }
 
-    pub fn get(&self, id: NodeId) -> Option<&Node> {
+    pub(super) fn get(&self, id: NodeId) -> Option<&Node> {
         self.nodes.get(id.index())?.as_ref()
     }
 
-    pub fn get_mut(&mut self, id: NodeId) -> Option<&mut Node> {
+    pub(super) fn get_mut(&mut self, id: NodeId) -> Option<&mut Node> {
         self.nodes.get_mut(id.index())?.as_mut()
     }
 
-    pub fn members(&self) -> impl Iterator<Item = &Node> {
+    pub(super) fn members(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter().flatten()
     }
 
-    pub fn ids(&self) -> NodeSet {
+    pub(super) fn ids(&self) -> NodeSet {
         self.members().map(Node::id).collect()
     }
 
-    pub fn number(&mut self) -> u64 {
+    pub(super) fn number(&mut self) -> u64 {
         self.numbers += 1;
         self.numbers
     }
 
     /// Brings what the selection relies on up to date.
-    pub fn settle(&mut self) {
-        let serves = |node: &&Node| {
-            node.state == NodeState::Healthy && self.primary != Some(node.id) && node.seen.is_some()
-        };
+    pub(super) fn settle(&mut self) {
+        let serves =
+            |node: &&Node| node.state == NodeState::Healthy && node.role() == Some(Role::Replica);
         self.serving = self.members().filter(serves).map(Node::id).collect();
     }
 }
