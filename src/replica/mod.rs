@@ -13,12 +13,13 @@ mod position;
 mod preference;
 mod probe;
 mod token;
+pub mod topology;
 
 pub use client::{Async, Client};
 pub use connector::{AsyncConnector, AsyncProber, AsyncPromoter, Connector, Prober, Promoter};
 pub use endpoint::{Endpoint, EndpointError};
 pub use fault::Fault;
-pub use position::{Epoch, InvalidPosition, Position, SystemId};
+pub use position::{Epoch, Fork, InvalidPosition, Position, SystemId};
 pub use preference::ReadPreference;
 pub use probe::{Probe, Role};
 pub use token::{CausalToken, InvalidToken};
