@@ -12,8 +12,10 @@ pub mod pool;
 mod position;
 mod preference;
 mod probe;
+mod replica_pool;
 mod token;
 pub mod topology;
+mod ways;
 
 pub use client::{Async, Client};
 pub use connector::{AsyncConnector, AsyncProber, AsyncPromoter, Connector, Prober, Promoter};
@@ -22,4 +24,8 @@ pub use fault::Fault;
 pub use position::{Epoch, Fork, InvalidPosition, Position, SystemId};
 pub use preference::ReadPreference;
 pub use probe::{Probe, Role};
+pub use replica_pool::{
+    AsyncMonitor, Events, Lent, Monitor, Op, Recovery, ReplicaBuildError, ReplicaError,
+    ReplicaPool, ReplicaPoolBuilder, RoleChanged, ServerError,
+};
 pub use token::{CausalToken, InvalidToken};

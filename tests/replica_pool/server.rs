@@ -8,7 +8,7 @@ use tenfold::replica::{AsyncConnector, Connector, Endpoint, Fault};
 use tenfold::time::Instant;
 
 #[derive(Clone, Default)]
-pub struct Server(Arc<Mutex<State>>);
+pub(crate) struct Server(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -35,18 +35,18 @@ struct Attempt {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("connection refused")]
-pub struct Refused;
+pub(crate) struct Refused;
 
 /// A connection; dropped, it is closed.
-pub struct Conn {
-    pub id: u32,
-    pub broken: bool,
-    pub panics: bool,
+pub(crate) struct Conn {
+    pub(crate) id: u32,
+    pub(crate) broken: bool,
+    pub(crate) panics: bool,
     server: Server,
 }
 
 impl Server {
-    pub fn endpoint() -> Endpoint {
+    pub(crate) fn endpoint() -> Endpoint {
         Endpoint::new("db-1", "here").unwrap()
     }
 
@@ -58,29 +58,29 @@ impl Server {
     }
 
     /// Attempts wait until they are [finished](Self::finish).
-    pub fn hold(&self) {
+    pub(crate) fn hold(&self) {
         self.with(|state| state.holds = true);
     }
 
-    pub fn fail(&self, times: usize) {
+    pub(crate) fn fail(&self, times: usize) {
         self.with(|state| state.fails = times);
     }
 
-    pub fn panic_once(&self) {
+    pub(crate) fn panic_once(&self) {
         self.with(|state| state.panics = true);
     }
 
-    pub fn on_close(&self, act: impl Fn() + Send + Sync + 'static) {
+    pub(crate) fn on_close(&self, act: impl Fn() + Send + Sync + 'static) {
         self.with(|state| state.on_close = Some(Arc::new(act)));
     }
 
     /// The next tests of this connection fail.
-    pub fn spoil(&self, id: u32) {
+    pub(crate) fn spoil(&self, id: u32) {
         self.with(|state| state.bad.push(id));
     }
 
     /// The attempts under way, by number.
-    pub fn attempts(&self) -> Vec<usize> {
+    pub(crate) fn attempts(&self) -> Vec<usize> {
         self.with(|state| {
             let attempts = state.attempts.iter().enumerate();
             let open = attempts.filter(|(_, attempt)| !attempt.over && attempt.outcome.is_none());
@@ -88,7 +88,7 @@ impl Server {
         })
     }
 
-    pub fn finish(&self, attempt: usize, outcome: Result<(), Refused>) {
+    pub(crate) fn finish(&self, attempt: usize, outcome: Result<(), Refused>) {
         let waker = self.with(|state| {
             state.attempts[attempt].outcome = Some(outcome);
             state.attempts[attempt].waker.take()
@@ -96,15 +96,15 @@ impl Server {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    pub fn made(&self) -> Vec<u32> {
+    pub(crate) fn made(&self) -> Vec<u32> {
         self.with(|state| state.made.clone())
     }
 
-    pub fn closed(&self) -> Vec<u32> {
+    pub(crate) fn closed(&self) -> Vec<u32> {
         self.with(|state| state.closed.clone())
     }
 
-    pub fn tested(&self) -> Vec<u32> {
+    pub(crate) fn tested(&self) -> Vec<u32> {
         self.with(|state| state.tested.clone())
     }
 

@@ -1,126 +1,14 @@
-//! How a caller comes to a connection that has to be waited for, made or tested: the same for threads and for tasks, but
-//! for how they wait.
+//! How a caller comes to a connection that has to be waited for, made or tested.
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
 use super::core::{Idle, Offer, Refusal};
 use super::line::Claim;
-use super::place::{Place, Vain};
+use super::place::Place;
 use super::pool::Shared;
 use super::{Deadline, GetError, Pooled};
-use crate::replica::{Async, AsyncConnector, Client, Connector};
-use crate::time::Instant;
-
-/// The ways of threads, or those of tasks.
-pub(super) trait Ways<C: Client>: Copy + Send {
-    fn wait(
-        self,
-        place: Place<'_, C::Connection>,
-        deadline: Deadline,
-    ) -> impl Future<Output = Result<Offer<C::Connection>, Vain>> + Send;
-
-    fn connect(
-        self,
-        shared: &Shared<C>,
-        until: Instant,
-    ) -> impl Future<Output = Result<C::Connection, Failure<C::Error>>> + Send;
-
-    fn recycle(
-        self,
-        client: &C,
-        connection: &mut C::Connection,
-    ) -> impl Future<Output = bool> + Send;
-}
-
-pub(super) enum Failure<E> {
-    Connect(E),
-    /// It was not done when its time was up.
-    Late,
-}
-
-/// Threads block within the futures, which are ready when they are first polled.
-#[derive(Clone, Copy)]
-pub(super) struct Blocking;
-
-impl<C: Connector> Ways<C> for Blocking {
-    async fn wait(
-        self,
-        place: Place<'_, C::Connection>,
-        deadline: Deadline,
-    ) -> Result<Offer<C::Connection>, Vain> {
-        place.wait(deadline)
-    }
-
-    async fn connect(
-        self,
-        shared: &Shared<C>,
-        until: Instant,
-    ) -> Result<C::Connection, Failure<C::Error>> {
-        let connected = shared.client.connect(&shared.endpoint, until);
-        connected.map_err(Failure::Connect)
-    }
-
-    async fn recycle(self, client: &C, connection: &mut C::Connection) -> bool {
-        client.recycle(connection).is_ok()
-    }
-}
-
-/// Runs what blocks within and is never pending.
-pub(super) fn run<F: Future>(blocks: F) -> F::Output {
-    let mut blocks = pin!(blocks);
-    loop {
-        if let Poll::Ready(output) = blocks
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()))
-        {
-            return output;
-        }
-    }
-}
-
-#[derive(Clone, Copy)]
-pub(super) struct Awaiting;
-
-impl<C: AsyncConnector> Ways<Async<C>> for Awaiting {
-    async fn wait(
-        self,
-        place: Place<'_, C::Connection>,
-        deadline: Deadline,
-    ) -> Result<Offer<C::Connection>, Vain> {
-        place.wait_async(deadline).await
-    }
-
-    async fn connect(
-        self,
-        shared: &Shared<Async<C>>,
-        until: Instant,
-    ) -> Result<C::Connection, Failure<C::Error>> {
-        let settings = &shared.core.settings;
-        let mut connecting = pin!(shared.client.0.connect(&shared.endpoint));
-        let mut nap = None;
-        poll_fn(|context| {
-            if let Poll::Ready(connected) = connecting.as_mut().poll(context) {
-                return Poll::Ready(connected.map_err(Failure::Connect));
-            }
-            if until == Instant::NEVER {
-                return Poll::Pending;
-            }
-            let sleep = || settings.timer.sleep_until(until, settings.clock.now());
-            match Pin::new(nap.get_or_insert_with(sleep)).poll(context) {
-                Poll::Ready(()) => Poll::Ready(Err(Failure::Late)),
-                Poll::Pending => Poll::Pending,
-            }
-        })
-        .await
-    }
-
-    async fn recycle(self, client: &Async<C>, connection: &mut C::Connection) -> bool {
-        client.0.recycle(connection).await.is_ok()
-    }
-}
+use crate::replica::Client;
+use crate::replica::ways::{Failure, Ways};
 
 /// Waits in the line for a connection or for the turn to make one.
 pub(super) async fn acquire<C: Client, W: Ways<C>>(
@@ -138,11 +26,12 @@ pub(super) async fn acquire<C: Client, W: Ways<C>>(
     };
     let mut again = false;
     loop {
-        let place = match next {
+        let mut place = match next {
             Next::Lent(lent) => return Ok(lent),
             Next::Turn(place) => place,
         };
-        next = match ways.wait(place, deadline).await? {
+        let look = |waker: &_| place.look(waker, deadline);
+        next = match ways.watch(&core.settings.times, look).await? {
             Offer::Lend(slot) => {
                 let now = core.now();
                 let (stale, untested) = (now >= slot.stale_at, now >= slot.test_at);
@@ -204,15 +93,6 @@ impl<E> From<Refusal> for GetError<E> {
     }
 }
 
-impl<E> From<Vain> for GetError<E> {
-    fn from(vain: Vain) -> Self {
-        match vain {
-            Vain::Timeout(timeout) => Self::Timeout(timeout),
-            Vain::Closed => Self::Closed,
-        }
-    }
-}
-
 /// The right to make a connection; given back if it is dropped.
 pub(super) struct Permit<'a, C: Client> {
     shared: &'a Arc<Shared<C>>,
@@ -240,7 +120,13 @@ impl<'a, C: Client> Permit<'a, C> {
         let core = &self.shared.core;
         let limit = core.settings.connect_timeout;
         let until = deadline.at.min(core.now() + limit);
-        match ways.connect(self.shared, until).await {
+        let Shared {
+            client, endpoint, ..
+        } = &**self.shared;
+        match ways
+            .connect(client, endpoint, until, &core.settings.times)
+            .await
+        {
             Ok(connection) => {
                 self.used = true;
                 match core.connected(connection, self.claim, self.generation) {

@@ -74,7 +74,7 @@ pub(super) enum Returned {
 }
 
 /// A look at a place in the line.
-pub(super) enum Look<T> {
+pub(super) enum View<T> {
     Offer(Offer<T>),
     Closed,
     /// Not yet; look again at this moment if nobody wakes you before.
@@ -93,7 +93,7 @@ pub(super) struct After<'a, T> {
 }
 
 impl<T> Core<T> {
-    pub(super) fn new(settings: Settings, limits: Limits) -> Self {
+    pub(super) fn new(settings: Settings, limits: Limits, generation: u64) -> Self {
         let chance = Rng::with_seed(settings.seed);
         Self {
             settings,
@@ -106,7 +106,7 @@ impl<T> Core<T> {
                 capped: 0,
                 calm: true,
                 limits,
-                generation: 0,
+                generation,
                 open: true,
                 failures: 0,
                 retry_at: Instant::from_nanos(0),
@@ -114,13 +114,13 @@ impl<T> Core<T> {
                 drainers: Vec::new(),
                 counts: PoolStats::default(),
             }),
-            generation: AtomicU64::new(0),
+            generation: AtomicU64::new(generation),
         }
     }
 
     #[inline]
     pub(super) fn now(&self) -> Instant {
-        self.settings.clock.now()
+        self.settings.times.clock.now()
     }
 
     /// Changes the state, serves whoever can be served then, and does what follows.
@@ -240,36 +240,36 @@ impl<T> Core<T> {
     }
 
     /// Looks whether the turn has come, and has this waker woken when it does.
-    pub(super) fn look(&self, claim: Claim, ticket: Ticket, waker: &Waker) -> Look<T> {
+    pub(super) fn look(&self, claim: Claim, ticket: Ticket, waker: &Waker) -> View<T> {
         // Cloning a waker is user code, as dropping one is.
         let waker = waker.clone();
         let now = self.now();
         let mut old = None;
-        let look = self.change(now, |state, after| {
+        let view = self.change(now, |state, after| {
             if state.failures > 0 {
                 state.serve(now, after);
             }
             if let Some(offer) = state.line.accept(ticket) {
                 old = Some(waker);
-                return Look::Offer(offer);
+                return View::Offer(offer);
             }
             match state.line.rewake(claim, ticket, waker) {
                 Ok(former) => old = former,
                 Err(waker) => {
                     old = Some(waker);
-                    return Look::Closed;
+                    return View::Closed;
                 }
             }
             // Who cannot be served only because of the pause looks again after it.
             let pauses = state.failures > 0 && state.retry_at > now;
-            Look::Wait(if pauses {
+            View::Wait(if pauses {
                 state.retry_at
             } else {
                 Instant::NEVER
             })
         });
         drop(old);
-        look
+        view
     }
 
     /// Leaves the line at the deadline; takes what was offered at the last moment.
@@ -394,13 +394,28 @@ impl<T> Core<T> {
     /// Begins a new generation.
     pub(super) fn purge(&self) {
         self.change(self.now(), |state, after| {
-            state.generation += 1;
-            self.generation.store(state.generation, Ordering::Release);
-            state.counts.purged += state.idle.len() as u64;
-            state.close_idle(usize::MAX, after);
-            // A new start: what failed was the old server, as far as anybody knows.
-            state.failures = 0;
+            self.begin(state.generation + 1, state, after);
         });
+    }
+
+    /// Begins this generation, unless it is there already, and sends away who waits: to come back, if this is still
+    /// where it wants to be.
+    pub(super) fn advance(&self, generation: u64) {
+        self.change(self.now(), |state, after| {
+            if generation > state.generation {
+                self.begin(generation, state, after);
+                after.wakers.extend(state.line.dissolve());
+            }
+        });
+    }
+
+    fn begin(&self, generation: u64, state: &mut State<T>, after: &mut After<'_, T>) {
+        state.generation = generation;
+        self.generation.store(generation, Ordering::Release);
+        state.counts.purged += state.idle.len() as u64;
+        state.close_idle(usize::MAX, after);
+        // A new start: what failed was the old server, as far as anybody knows.
+        state.failures = 0;
     }
 
     pub(super) fn generation(&self) -> u64 {

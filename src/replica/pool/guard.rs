@@ -64,6 +64,10 @@ impl<C: Client> Pooled<C> {
         self.slot().generation != self.shared.core.generation()
     }
 
+    pub(crate) fn generation(&self) -> u64 {
+        self.slot().generation
+    }
+
     /// Takes the connection out of the pool, which may make another in its place.
     pub fn detach(mut self) -> C::Connection {
         let slot = self.slot.take().expect(LENT);

@@ -17,7 +17,6 @@ mod stats;
 pub use drain::PoolDrain;
 pub use error::{GetError, PoolBuildError, Timeout};
 pub use guard::Pooled;
-#[allow(unused_imports)]
 pub(crate) use line::Claim;
 pub use options::PoolOptions;
 pub(crate) use pool::Deadline;

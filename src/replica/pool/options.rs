@@ -3,8 +3,9 @@ use std::time::Duration;
 
 use super::settings::{Limits, Settings, nanos};
 use super::{Pool, PoolBuildError};
+use crate::replica::ways::Times;
 use crate::replica::{Client, Endpoint};
-use crate::time::{Clock, Jitter, Timer};
+use crate::time::{Clock, Jitter, ManualClock, Timer};
 
 /// How a [`Pool`] is, and with many servers the pool of each.
 ///
@@ -41,8 +42,10 @@ impl PoolOptions {
                 jitter: Jitter::fraction(0.1).shorten(),
                 first_pause: Duration::from_millis(100),
                 longest_pause: Duration::from_secs(5),
-                clock: Clock::processor(),
-                timer: Timer::thread(),
+                times: Times {
+                    clock: Clock::processor(),
+                    timer: Timer::thread(),
+                },
                 seed: 0,
             },
             limits: Limits {
@@ -129,14 +132,14 @@ impl PoolOptions {
     /// The clock of all times; [`Clock::processor`] by default. It is read once when a connection is lent and
     /// once when it comes back.
     pub fn clock(mut self, clock: Clock) -> Self {
-        self.settings.clock = clock;
+        self.settings.times.clock = clock;
         self
     }
 
     /// What ends the waiting of tasks: by default that of the clock if it is turned by hand, or a
     /// [`Timer::thread`] that is started when the first task must wait. Threads that block need none.
     pub fn timer(mut self, timer: Timer) -> Self {
-        self.settings.timer = timer;
+        self.settings.times.timer = timer;
         self.has_timer = true;
         self
     }
@@ -158,11 +161,34 @@ impl PoolOptions {
 
     /// Both, coherent or not.
     pub(super) fn into_parts(self) -> (Settings, Limits) {
-        let mut settings = self.settings;
-        if let (false, Some(manual)) = (self.has_timer, settings.clock.as_manual()) {
-            settings.timer = manual.timer();
-        }
+        let times = self.times();
+        let settings = Settings {
+            times,
+            ..self.settings
+        };
         (settings, self.limits)
+    }
+
+    /// The clock, and the timer that goes with it.
+    pub(crate) fn times(&self) -> Times {
+        let Times { clock, timer } = &self.settings.times;
+        let own = || timer.clone();
+        let manual = clock.as_manual().filter(|_| !self.has_timer);
+        Times {
+            clock: clock.clone(),
+            timer: manual.map_or_else(own, ManualClock::timer),
+        }
+    }
+
+    pub(crate) fn longest_wait(&self) -> Duration {
+        self.settings.max_wait
+    }
+
+    /// Leaves a reserve of the permits, for callers that claim all of them.
+    pub(crate) fn share(mut self, share: f64) -> Self {
+        let max = self.limits.max_size;
+        self.limits.capped = ((max as f64 * share) as usize).clamp(1, max);
+        self
     }
 }
 
@@ -192,12 +218,16 @@ impl PoolOptions {
         endpoint: Endpoint,
     ) -> Result<Pool<C>, PoolBuildError> {
         self.check()?;
-        Ok(Pool::with_parts(client, endpoint, self.into_parts()))
+        Ok(self.build_at(client, endpoint, 0))
     }
 
-    /// How many connections those may have that must leave a reserve.
-    pub(crate) fn capped(mut self, capped: usize) -> Self {
-        self.limits.capped = capped;
-        self
+    /// The same at a generation, for options that are [checked](Self::check).
+    pub(crate) fn build_at<C: Client>(
+        self,
+        client: Arc<C>,
+        endpoint: Endpoint,
+        generation: u64,
+    ) -> Pool<C> {
+        Pool::with_parts(client, endpoint, self.into_parts(), generation)
     }
 }

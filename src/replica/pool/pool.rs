@@ -3,11 +3,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::acquire::{Awaiting, Blocking, Permit, Ways, acquire, run};
+use super::acquire::{Permit, acquire};
 use super::core::{Core, Idle};
 use super::line::Claim;
 use super::settings::{Limits, Settings};
 use super::{GetError, PoolBuildError, PoolDrain, PoolOptions, PoolStats, Pooled};
+use crate::replica::ways::{Awaiting, Blocking, Ways, run};
 use crate::replica::{Async, AsyncConnector, Client, Connector, Endpoint};
 use crate::time::Instant;
 
@@ -26,24 +27,45 @@ pub(super) struct Shared<C: Client> {
 /// Until when a caller waits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
-    pub(super) at: Instant,
+    pub(crate) at: Instant,
     /// How long that was when it began.
-    pub(super) waited: Duration,
+    pub(crate) waited: Duration,
+}
+
+/// What there was instead of a connection that could be lent at once.
+pub(crate) struct Found<C: Client> {
+    idle: Idle<C::Connection>,
+    claim: Claim,
+}
+
+impl Deadline {
+    pub(crate) fn new(now: Instant, wait: Duration) -> Self {
+        Self {
+            at: now + wait,
+            waited: wait,
+        }
+    }
 }
 
 impl<C: Client> Pool<C> {
     /// A pool with the defaults. Nothing is connected yet.
     pub fn new(client: C, endpoint: Endpoint) -> Self {
-        Self::with_parts(Arc::new(client), endpoint, PoolOptions::new().into_parts())
+        Self::with_parts(
+            Arc::new(client),
+            endpoint,
+            PoolOptions::new().into_parts(),
+            0,
+        )
     }
 
     pub(super) fn with_parts(
         client: Arc<C>,
         endpoint: Endpoint,
         (settings, limits): (Settings, Limits),
+        generation: u64,
     ) -> Self {
         Self(Arc::new(Shared {
-            core: Core::new(settings, limits),
+            core: Core::new(settings, limits, generation),
             client,
             endpoint,
             drains: AtomicU64::new(0),
@@ -133,15 +155,38 @@ impl<C: Client> Pool<C> {
         }
     }
 
-    /// Until when a caller waits that waits so long.
-    fn deadline(&self, wait: Duration) -> Deadline {
-        Deadline {
-            at: self.0.core.now() + wait,
-            waited: wait,
-        }
+    /// Purges all that is older, and sends away who waits.
+    pub(crate) fn advance(&self, generation: u64) {
+        self.0.core.advance(generation);
     }
 
-    async fn keep<W: Ways<C>>(&self, ways: W) -> Result<usize, GetError<C::Error>> {
+    /// What connections that are begun now are of.
+    pub(crate) fn generation(&self) -> u64 {
+        self.0.core.generation()
+    }
+
+    /// An idle connection, if it can be had at once; else what was found instead, for [`wait`](Self::wait).
+    #[inline]
+    pub(crate) fn get_now(&self, claim: Claim) -> Result<Pooled<C>, Found<C>> {
+        self.found(claim).map_err(|idle| Found { idle, claim })
+    }
+
+    /// Goes on where [`get_now`](Self::get_now) found nothing.
+    pub(crate) async fn wait<W: Ways<C>>(
+        &self,
+        ways: W,
+        found: Found<C>,
+        deadline: Deadline,
+    ) -> Result<Pooled<C>, GetError<C::Error>> {
+        acquire(&self.0, ways, found.claim, deadline, found.idle).await
+    }
+
+    /// Until when a caller waits that waits so long.
+    fn deadline(&self, wait: Duration) -> Deadline {
+        Deadline::new(self.0.core.now(), wait)
+    }
+
+    pub(crate) async fn keep<W: Ways<C>>(&self, ways: W) -> Result<usize, GetError<C::Error>> {
         let core = &self.0.core;
         core.sweep();
         let mut made = 0;

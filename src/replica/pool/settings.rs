@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use super::PoolBuildError;
-use crate::time::{Clock, Jitter, Timer};
+use crate::replica::ways::Times;
+use crate::time::Jitter;
 
 /// What stays as it was built.
 #[derive(Debug, Clone)]
@@ -15,8 +16,7 @@ pub(crate) struct Settings {
     pub(super) jitter: Jitter,
     pub(super) first_pause: Duration,
     pub(super) longest_pause: Duration,
-    pub(super) clock: Clock,
-    pub(super) timer: Timer,
+    pub(super) times: Times,
     pub(super) seed: u64,
 }
 
