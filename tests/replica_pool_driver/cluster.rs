@@ -100,7 +100,11 @@ impl Cluster {
         for (other, server) in servers.iter_mut() {
             if server.up {
                 let primary = other == name;
-                server.role = if primary { Role::Primary } else { Role::Replica };
+                server.role = if primary {
+                    Role::Primary
+                } else {
+                    Role::Replica
+                };
                 server.timeline = timeline;
             }
         }
@@ -109,7 +113,9 @@ impl Cluster {
     /// Every replica has what the primary has.
     pub(crate) fn replicate(&self) {
         let mut servers = self.lock();
-        let primaries = servers.values().filter(|server| server.role == Role::Primary);
+        let primaries = servers
+            .values()
+            .filter(|server| server.role == Role::Primary);
         let head = primaries.map(|server| server.position).max();
         for server in servers.values_mut().filter(|server| server.up) {
             server.position = server.position.max(head.expect("there is a primary"));

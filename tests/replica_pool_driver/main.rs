@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use cluster::{Cluster, DbError};
+use tenfold::balance::Policy;
 use tenfold::replica::pool::{GetError, PoolOptions};
 use tenfold::replica::topology::{Event, Phase, SelectError, Settings};
 use tenfold::replica::{
@@ -37,7 +38,10 @@ fn settings(replicas: usize) -> Arc<Settings> {
     let builder = Settings::builder().primary(endpoint("p"));
     let replicas = (1..=replicas).map(|n| endpoint(&format!("r{n}")));
     replicas
-        .fold(builder, tenfold::replica::topology::SettingsBuilder::replica)
+        .fold(
+            builder,
+            tenfold::replica::topology::SettingsBuilder::replica,
+        )
         .build()
         .unwrap()
 }
@@ -52,6 +56,7 @@ impl World {
         let (cluster, clock) = (Cluster::new(replicas), ManualClock::new());
         let builder = ReplicaPool::builder(cluster.clone(), settings(replicas));
         let builder = builder.pools(options()).clock(clock.clock()).seed(3);
+        let builder = builder.policy(Policy::RoundRobin);
         let pool = builder.build().unwrap();
         let monitor = pool.monitor();
         monitor.turn();
@@ -111,11 +116,19 @@ mod routing {
     #[test]
     fn a_preference_says_where_a_read_goes() {
         let world = World::new(1);
-        let read = |preference| world.pool.read(&preference).map(|lent| name(&lent).to_owned());
+        let read = |preference| {
+            world
+                .pool
+                .read(&preference)
+                .map(|lent| name(&lent).to_owned())
+        };
         assert_eq!(read(ReadPreference::Primary), Ok("p".to_owned()));
         assert_eq!(read(ReadPreference::ReplicaOnly), Ok("r1".to_owned()));
         let tag = ReadPreference::Tag("zone".into(), "a".into());
-        assert!(matches!(read(tag), Err(ReplicaError::Select(SelectError::NoTagged { .. }))));
+        assert!(matches!(
+            read(tag),
+            Err(ReplicaError::Select(SelectError::NoTagged { .. }))
+        ));
     }
 
     #[test]
@@ -230,10 +243,16 @@ mod replicas {
         world.cluster.kill("r1");
         world.cluster.kill("r2");
         world.pass(5 * SECOND);
-        let reads = [world.pool.read(&REPLICA).unwrap(), world.pool.read(&REPLICA).unwrap()];
+        let reads = [
+            world.pool.read(&REPLICA).unwrap(),
+            world.pool.read(&REPLICA).unwrap(),
+        ];
         assert!(reads.iter().all(|lent| name(lent) == "p"));
         let surplus = world.pool.read(&REPLICA).unwrap_err();
-        assert!(matches!(surplus, ReplicaError::Overloaded { .. }), "{surplus}");
+        assert!(
+            matches!(surplus, ReplicaError::Overloaded { .. }),
+            "{surplus}"
+        );
         let writes = [world.pool.write().unwrap(), world.pool.write().unwrap()];
         // Four there are, and all are lent.
         assert!(matches!(world.pool.write(), Err(ReplicaError::Get { .. })));
@@ -250,13 +269,23 @@ mod replicas {
         let world = World::new(1);
         world.cluster.kill("r1");
         world.pass(5 * SECOND);
-        let held = [world.pool.read(&REPLICA).unwrap(), world.pool.read(&REPLICA).unwrap()];
+        let held = [
+            world.pool.read(&REPLICA).unwrap(),
+            world.pool.read(&REPLICA).unwrap(),
+        ];
         thread::scope(|scope| {
             let reader = scope.spawn(|| {
                 let lent = world.pool.read_within(&REPLICA, Duration::MAX).unwrap();
                 name(&lent).to_owned()
             });
-            let waiting = || world.pool.stats().iter().map(|(_, stats)| stats.waiting).sum::<usize>();
+            let waiting = || {
+                world
+                    .pool
+                    .stats()
+                    .iter()
+                    .map(|(_, stats)| stats.waiting)
+                    .sum::<usize>()
+            };
             while waiting() == 0 {
                 thread::yield_now();
             }
@@ -281,7 +310,11 @@ mod replicas {
         }
         assert_eq!(failed, 1000);
         // Ten saved up, and one in ten.
-        assert!((1105..=1115).contains(&attempts.get()), "{}", attempts.get());
+        assert!(
+            (1105..=1115).contains(&attempts.get()),
+            "{}",
+            attempts.get()
+        );
     }
 
     #[test]
@@ -292,7 +325,10 @@ mod replicas {
             attempts += 1;
             Err::<(), _>(DbError::Syntax)
         });
-        assert_eq!((answer, attempts), (Err(ReplicaError::Failed(DbError::Syntax)), 1));
+        assert_eq!(
+            (answer, attempts),
+            (Err(ReplicaError::Failed(DbError::Syntax)), 1)
+        );
         assert_eq!(world.read(), Ok(100));
         assert_eq!(world.cluster.with("r1", |server| server.connected), 2);
     }
@@ -363,7 +399,10 @@ mod writes {
             }
             assert!(writer.join().unwrap().is_ok());
         });
-        assert_eq!(world.cluster.with("p", |server| server.writes.clone()), [7, 7]);
+        assert_eq!(
+            world.cluster.with("p", |server| server.writes.clone()),
+            [7, 7]
+        );
     }
 
     #[test]
@@ -424,7 +463,9 @@ mod writes {
         world.pass(10 * SECOND);
         world.cluster.promote("r1");
         world.pass(10 * SECOND);
-        let read = world.pool.read(&ReadPreference::AtLeast(token, Duration::ZERO));
+        let read = world
+            .pool
+            .read(&ReadPreference::AtLeast(token, Duration::ZERO));
         let refused = matches!(
             read,
             Err(ReplicaError::Select(
@@ -460,8 +501,13 @@ mod running {
         while let Some(event) = events.try_next() {
             seen.push(event);
         }
-        let changed = |event: &Event| matches!(event, Event::PrimaryChanged { to: new, .. } if *new == to);
-        assert_eq!(seen.iter().filter(|event| changed(event)).count(), 1, "{seen:?}");
+        let changed =
+            |event: &Event| matches!(event, Event::PrimaryChanged { to: new, .. } if *new == to);
+        assert_eq!(
+            seen.iter().filter(|event| changed(event)).count(),
+            1,
+            "{seen:?}"
+        );
         assert_eq!(events.missed(), 0);
     }
 
@@ -474,7 +520,10 @@ mod running {
         thread::scope(|scope| {
             scope.spawn(|| pool.monitor().run());
             assert_eq!(name(&pool.write_within(Duration::MAX).unwrap()), "p");
-            assert_eq!(name(&pool.read_within(&REPLICA, Duration::MAX).unwrap()), "r1");
+            assert_eq!(
+                name(&pool.read_within(&REPLICA, Duration::MAX).unwrap()),
+                "r1"
+            );
             assert!(events.wait().is_some());
             pool.close();
         });
@@ -486,7 +535,11 @@ mod running {
     fn a_task_does_the_same() {
         let (cluster, clock) = (Cluster::new(1), ManualClock::new());
         let builder = ReplicaPool::builder(Async(cluster.clone()), settings(1));
-        let pool = builder.clock(clock.clock()).pools(options()).build().unwrap();
+        let pool = builder
+            .clock(clock.clock())
+            .pools(options())
+            .build()
+            .unwrap();
         let mut monitor = pin!(pool.monitor_async().run());
         let mut context = Context::from_waker(Waker::noop());
         assert!(monitor.as_mut().poll(&mut context).is_pending());
@@ -504,7 +557,8 @@ mod running {
         for _ in 0..40 {
             clock.advance(SECOND / 4);
             assert!(monitor.as_mut().poll(&mut context).is_pending());
-            let read = pool.run_async(&Op::read(), async |conn| conn.read());
+            let op = Op::read();
+            let read = pool.run_async(&op, async |conn| conn.read());
             reads += u32::from(tenfold::task::block_on(read).is_ok());
         }
         assert_eq!(reads, 40);

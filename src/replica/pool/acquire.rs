@@ -34,11 +34,11 @@ pub(super) async fn acquire<C: Client, W: Ways<C>>(
         next = match ways.watch(&core.settings.times, look).await? {
             Offer::Lend(slot) => {
                 let now = core.now();
-                let (stale, untested) = (now >= slot.stale_at, now >= slot.test_at);
+                let (fresh, stale) = (slot.is_fresh(now), slot.is_stale(now));
                 let lent = Pooled::new(shared, slot, claim);
                 if stale || lent.is_stale() {
                     exchange(shared, lent)?
-                } else if untested {
+                } else if !fresh {
                     test(shared, lent, ways).await?
                 } else {
                     Next::Lent(lent)

@@ -154,10 +154,10 @@ impl<T> Core<T> {
         };
         state.capped += claim.capped();
         drop(state);
-        if now < slot.test_at {
+        if slot.is_fresh(now) {
             return Idle::Fresh(slot);
         }
-        if now < slot.stale_at {
+        if !slot.is_stale(now) {
             return Idle::Untested(slot);
         }
         self.put_back(slot, claim);
@@ -168,10 +168,8 @@ impl<T> Core<T> {
     #[inline]
     pub(super) fn checkin(&self, mut slot: Box<Slot<T>>, claim: Claim, how: Returned) {
         let now = self.now();
-        let settings = &self.settings;
+        slot.since = now;
         if how == Returned::Whole && now < slot.ends {
-            slot.stale_at = slot.ends.min(later(now, slot.idle_for));
-            slot.test_at = slot.stale_at.min(later(now, settings.test_after));
             let mut state = self.state.lock();
             if state.calm && slot.generation == state.generation {
                 state.capped -= claim.capped();
@@ -180,27 +178,20 @@ impl<T> Core<T> {
             }
             drop(state);
         }
-        self.give_back(slot, claim, how, now, false);
+        self.give_back(slot, claim, how, now);
     }
 
     #[cold]
-    pub(super) fn give_back(
-        &self,
-        slot: Box<Slot<T>>,
-        claim: Claim,
-        how: Returned,
-        now: Instant,
-        was_idle: bool,
-    ) {
+    fn give_back(&self, slot: Box<Slot<T>>, claim: Claim, how: Returned, now: Instant) {
         self.change(now, |state, after| {
             state.capped -= claim.capped();
-            state.put(slot, how, now, was_idle, after);
+            state.put(slot, how, now, after);
         });
     }
 
     /// Gives back what was not used at all.
     pub(super) fn put_back(&self, slot: Box<Slot<T>>, claim: Claim) {
-        self.give_back(slot, claim, Returned::Whole, self.now(), true);
+        self.give_back(slot, claim, Returned::Whole, self.now());
     }
 
     /// Takes a connection out for good.
@@ -234,7 +225,7 @@ impl<T> Core<T> {
         let now = self.now();
         self.change(now, |state, after| {
             state.capped -= claim.capped();
-            state.put(slot, how, now, true, after);
+            state.put(slot, how, now, after);
             state.join(claim, true)
         })
     }
@@ -308,7 +299,7 @@ impl<T> Core<T> {
             match state.line.accept(ticket) {
                 Some(Offer::Lend(slot)) => {
                     state.capped -= claim.capped();
-                    state.put(slot, Returned::Whole, now, false, after);
+                    state.put(slot, Returned::Whole, now, after);
                 }
                 Some(Offer::Connect(_)) => state.end_connect(claim),
                 None => old = state.line.leave(claim, ticket),
@@ -348,12 +339,13 @@ impl<T> Core<T> {
             generation,
             ends: Instant::NEVER,
             idle_for: u64::MAX,
-            stale_at: Instant::NEVER,
-            test_at: Instant::NEVER,
+            fresh_for: u64::MAX,
+            since: now,
         });
         self.change(now, |state, after| {
             slot.ends = later(now, self.settings.lifetime(state.chance.next_u64()));
             slot.idle_for = self.settings.idle_for(state.chance.next_u64());
+            slot.fresh_for = slot.idle_for.min(self.settings.test_after);
             state.connecting -= 1;
             state.counts.connected += 1;
             state.failures = 0;
@@ -383,7 +375,7 @@ impl<T> Core<T> {
     pub(super) fn sweep(&self) {
         let now = self.now();
         self.change(now, |state, after| {
-            let stale = state.idle.extract_if(.., |slot| slot.stale_at <= now);
+            let stale = state.idle.extract_if(.., |slot| slot.is_stale(now));
             after.closing.extend(stale);
             let stale = after.closing.len();
             state.closing += stale;
@@ -535,21 +527,13 @@ impl<T> State<T> {
     }
 
     /// Puts a connection that is in nobody's hands where it belongs.
-    fn put(
-        &mut self,
-        slot: Box<Slot<T>>,
-        how: Returned,
-        now: Instant,
-        was_idle: bool,
-        after: &mut After<'_, T>,
-    ) {
-        let stale = if was_idle { slot.stale_at } else { slot.ends };
+    fn put(&mut self, slot: Box<Slot<T>>, how: Returned, now: Instant, after: &mut After<'_, T>) {
         let counts = &mut self.counts;
         if how == Returned::Broken {
             counts.broken += 1;
         } else if slot.generation != self.generation {
             counts.purged += 1;
-        } else if stale <= now {
+        } else if slot.is_stale(now) {
             counts.expired += 1;
         } else if self.open && self.size <= self.limits.max_size {
             return self.idle.push(slot);

@@ -187,7 +187,7 @@ impl PoolOptions {
     /// Leaves a reserve of the permits, for callers that claim all of them.
     pub(crate) fn share(mut self, share: f64) -> Self {
         let max = self.limits.max_size;
-        self.limits.capped = ((max as f64 * share) as usize).clamp(1, max);
+        self.limits.capped = ((max as f64 * share) as usize).min(max).max(1);
         self
     }
 }

@@ -9,8 +9,26 @@ pub(super) struct Slot<T> {
     pub(super) ends: Instant,
     /// How long it may lie idle, in nanoseconds.
     pub(super) idle_for: u64,
-    /// When, lying idle, it is too old or has done so for too long.
-    pub(super) stale_at: Instant,
-    /// When, lying idle, it must be tested before it is lent.
-    pub(super) test_at: Instant,
+    /// How long it may lie idle before it must be tested to be lent.
+    pub(super) fresh_for: u64,
+    /// When it came back last.
+    pub(super) since: Instant,
+}
+
+impl<T> Slot<T> {
+    /// Whether it can be lent without a test.
+    #[inline]
+    pub(super) fn is_fresh(&self, now: Instant) -> bool {
+        self.idle(now) < self.fresh_for && now < self.ends
+    }
+
+    /// Whether it is too old, or has been idle for too long.
+    pub(super) fn is_stale(&self, now: Instant) -> bool {
+        self.idle(now) >= self.idle_for || now >= self.ends
+    }
+
+    #[inline]
+    fn idle(&self, now: Instant) -> u64 {
+        now.as_nanos().saturating_sub(self.since.as_nanos())
+    }
 }

@@ -111,7 +111,7 @@ pub(super) async fn read<C: Client, W: Ways<C>>(
             GetError::Connect(_)
             | GetError::ConnectTimeout(_)
             | GetError::TooManyWaiting { .. }
-                if !again && core.now() < deadline.at => {}
+                if !again => {}
             source => {
                 return Err(ReplicaError::Get {
                     endpoint: endpoint(),
