@@ -37,12 +37,34 @@ pub(super) fn read_now<C: Client>(
     let Ok(Selection::Nodes(nodes)) = select(&routes.topology, preference, avoid) else {
         return None;
     };
-    let wanted = |_, target: &Arc<Target<C>>| nodes.contains(target.node);
-    let pick = core.balancer.pick_where(wanted).ok()?.into_owned();
+    let pick = choose(core, nodes)?;
     let claim = claim(&routes, pick.node);
     let pooled = pick.pool.get_now(claim).ok()?;
     let node = pick.node;
     Some(Lent::read(core, pooled, node, Some(pick)))
+}
+
+/// A write at once; `None` where it has to wait or fails.
+pub(super) fn write_now<C: Client>(core: &Arc<Core<C>>) -> Option<Lent<C>> {
+    let routes = core.routes.load();
+    let node = routes.topology.writer()?;
+    let pooled = routes.target(node)?.pool.get_now(Claim::Full).ok()?;
+    Lent::write(core, pooled, node)
+}
+
+/// The best of these. Those that serve are up in the balancer and the others down, so that any pick is one of these most
+/// of the time, and costs the same however many there are.
+#[inline]
+fn choose<C: Client>(core: &Core<C>, nodes: NodeSet) -> Option<OwnedPick<Arc<Target<C>>>> {
+    let any = core.balancer.pick_owned();
+    if let Ok(pick) = any
+        && nodes.contains(pick.node)
+    {
+        return Some(pick);
+    }
+    let wanted = |_, target: &Arc<Target<C>>| nodes.contains(target.node);
+    let pick = core.balancer.pick_where(wanted).ok()?;
+    Some(pick.into_owned())
 }
 
 /// The primary keeps a reserve for writes.
@@ -199,9 +221,7 @@ fn route<C: Client>(
     let none = SelectError::NoReplica { phase };
     let (node, claim) = match select(&routes.topology, preference, avoid)? {
         Selection::Nodes(nodes) => {
-            let wanted = |_, target: &Arc<Target<C>>| nodes.contains(target.node);
-            let pick = core.balancer.pick_where(wanted).map_err(|_| none)?;
-            let pick = pick.into_owned();
+            let pick = choose(core, nodes).ok_or(none)?;
             return Ok(Route::To(Way {
                 target: Arc::clone(&pick),
                 claim: claim(routes, pick.node),

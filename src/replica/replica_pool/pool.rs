@@ -124,6 +124,9 @@ impl<C: Connector> ReplicaPool<C> {
         &self,
         wait: impl Into<Option<Duration>>,
     ) -> Result<Lent<C>, ReplicaError<C::Error>> {
+        if let Some(lent) = lending::write_now(&self.0) {
+            return Ok(lent);
+        }
         let deadline = deadline(&self.0, wait.into());
         run(lending::write(&self.0, Blocking, deadline))
     }
@@ -212,6 +215,9 @@ impl<C: AsyncConnector> ReplicaPool<Async<C>> {
         &self,
         wait: impl Into<Option<Duration>>,
     ) -> Result<Lent<Async<C>>, ReplicaError<C::Error>> {
+        if let Some(lent) = lending::write_now(&self.0) {
+            return Ok(lent);
+        }
         let deadline = deadline(&self.0, wait.into());
         lending::write(&self.0, Awaiting, deadline).await
     }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use crate::balance::{Balancer, Member, MemberId};
 use crate::replica::Client;
 use crate::replica::pool::{Pool, PoolOptions};
-use crate::replica::topology::{Node, NodeId, NodeSet, Phase, Topology};
+use crate::replica::topology::{Node, NodeId, Topology};
 
 /// A topology and the pools of its servers: what a caller sees of a cluster, all of one moment.
 pub(super) struct Routes<C: Client> {
@@ -75,28 +75,20 @@ impl<C: Client> Routes<C> {
         (next, gone)
     }
 
-    /// A server that comes back begins slowly.
+    /// Those that serve are up, and those that come back begin slowly.
     fn tell(&self, balancer: &Balancer<Arc<Target<C>>>, before: &Self) {
-        let discovering = before.topology.phase() == Phase::Discovering;
+        let (served, serving) = (before.topology.serving(), self.topology.serving());
         for server in self.servers.iter().flatten() {
             let (Some(member), node) = (server.member, server.target.node) else {
                 continue;
             };
-            let served = before.usable().contains(node);
-            let told = match self.usable().contains(node) {
-                true if !served && !discovering => balancer.mark_up(member),
-                false if served => balancer.mark_down(member),
+            // A member that is gone by now is none of them any more.
+            let _ = match (served.contains(node), serving.contains(node)) {
+                (false, true) => balancer.mark_up(member),
+                (true, false) => balancer.mark_down(member),
                 _ => continue,
             };
-            // It may be gone already.
-            let _ = told;
         }
-    }
-
-    fn usable(&self) -> NodeSet {
-        let serving = self.topology.serving();
-        let writer = self.topology.writer();
-        writer.map_or(serving, |writer| serving.with(writer))
     }
 
     fn server(&self, node: &Node) -> Option<&Server<C>> {
@@ -126,10 +118,12 @@ impl<C: Client> Server<C> {
         let added = balancer.add_member(member.weight(weight));
         // A weight that is out of its bounds is as much as another's.
         let added = added.or_else(|_| balancer.add(Arc::clone(&target)));
-        Self {
-            target,
-            member: added.ok(),
+        let member = added.ok();
+        if let Some(member) = member {
+            // Up as soon as it serves; it cannot be gone.
+            let _ = balancer.mark_down(member);
         }
+        Self { target, member }
     }
 
     fn again(&self) -> Self {
