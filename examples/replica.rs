@@ -57,17 +57,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let own = Op::read().preference(ReadPreference::AtLeast(token, Duration::ZERO));
     println!(
         "read   of one's own write: {}",
-        pool.run(&own, |server| server.read())?
+        pool.run(&own, Connection::read)?
     );
     println!(
         "read   of whatever is there: {}",
-        pool.run(&Op::read(), |server| server.read())?
+        pool.run(&Op::read(), Connection::read)?
     );
 
     println!("kill   b");
     servers.change("b", |server| server.role = None);
     for _ in 0..100 {
-        pool.run(&Op::read(), |server| server.read())?;
+        pool.run(&Op::read(), Connection::read)?;
     }
     println!("read   a hundred times, and none has failed");
 
@@ -79,9 +79,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         server.timeline += 1;
     });
     pass(Duration::from_secs(5));
-    let written = pool.run(&Op::write(), |server| server.write())?;
+    let written = pool.run(&Op::write(), Connection::write)?;
     println!("write  to c, up to {written}");
-    match pool.run(&own, |server| server.read()) {
+    match pool.run(&own, Connection::read) {
         Ok(position) => println!("read   of the write before: {position}"),
         Err(error) => println!("read   of the write before: {error}"),
     }

@@ -275,10 +275,10 @@ impl<T> Core<T> {
             if let Some(offer) = state.line.accept(ticket) {
                 return Ok(offer);
             }
-            old = state.line.leave(claim, ticket);
-            if old.is_none() {
+            let Ok(waker) = state.line.leave(claim, ticket) else {
                 return Err(None);
-            }
+            };
+            old = waker;
             state.counts.timed_out += 1;
             Err(Some(state.timeout(waited)))
         });
@@ -302,7 +302,7 @@ impl<T> Core<T> {
                     state.put(slot, Returned::Whole, now, after);
                 }
                 Some(Offer::Connect(_)) => state.end_connect(claim),
-                None => old = state.line.leave(claim, ticket),
+                None => old = state.line.leave(claim, ticket).ok().flatten(),
             }
         });
         drop(old);
@@ -423,16 +423,16 @@ impl<T> Core<T> {
     }
 
     /// Whether it is closed and nothing of it is left in anybody's hands; if not, wakes when it is.
-    pub(super) fn is_drained(&self, drainer: u64, waker: &Waker) -> bool {
+    pub(super) fn is_over(&self, number: u64, waker: &Waker) -> bool {
         let waker = waker.clone();
         let mut state = self.state.lock();
-        let known = state.drainers.iter().position(|(key, _)| *key == drainer);
+        let known = state.drainers.iter().position(|(key, _)| *key == number);
         let old = known.map(|index| state.drainers.swap_remove(index));
         let drained = state.is_drained();
         let unused = if drained {
             Some(waker)
         } else {
-            state.drainers.push((drainer, waker));
+            state.drainers.push((number, waker));
             None
         };
         drop(state);
@@ -440,9 +440,9 @@ impl<T> Core<T> {
         drained
     }
 
-    pub(super) fn forget_drainer(&self, drainer: u64) {
+    pub(super) fn forget_drainer(&self, number: u64) {
         let mut state = self.state.lock();
-        let known = state.drainers.iter().position(|(key, _)| *key == drainer);
+        let known = state.drainers.iter().position(|(key, _)| *key == number);
         let old = known.map(|index| state.drainers.swap_remove(index));
         drop(state);
         drop(old);

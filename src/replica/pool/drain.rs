@@ -28,7 +28,7 @@ impl<C: Client> Future for PoolDrain<C> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.shared.core.is_drained(self.number, context.waker()) {
+        if self.shared.core.is_over(self.number, context.waker()) {
             Poll::Ready(())
         } else {
             Poll::Pending

@@ -69,6 +69,7 @@ impl<C: Client> Pooled<C> {
     }
 
     /// Takes the connection out of the pool, which may make another in its place.
+    #[allow(clippy::missing_panics_doc, reason = "it has its connection")]
     pub fn detach(mut self) -> C::Connection {
         let slot = self.slot.take().expect(LENT);
         self.shared.core.detach(self.claim);

@@ -29,6 +29,9 @@ impl Claim {
 /// A turn in the line: the lower, the sooner.
 pub(super) type Ticket = i64;
 
+/// A ticket that waits no more.
+pub(super) struct Left;
+
 /// Who waits, in the order in which they came, and what those were offered whose turn has come.
 pub(super) struct Line<T> {
     /// By claim: who may have the reserve does not wait behind those who may not.
@@ -101,9 +104,9 @@ impl<T> Line<T> {
         }
     }
 
-    /// Leaves the line, and says whether it was in there.
-    pub(super) fn leave(&mut self, claim: Claim, ticket: Ticket) -> Option<Option<Waker>> {
-        self.waiting[claim.index()].remove(&ticket)
+    /// Leaves the line; `Err` if it was not in there.
+    pub(super) fn leave(&mut self, claim: Claim, ticket: Ticket) -> Result<Option<Waker>, Left> {
+        self.waiting[claim.index()].remove(&ticket).ok_or(Left)
     }
 
     /// Empties the line; who was in it finds itself neither waiting nor offered anything.

@@ -72,7 +72,7 @@ struct After<C: Client> {
     purges: Vec<(Arc<Target<C>>, u64)>,
     gone: Vec<Arc<Target<C>>>,
     /// Dropped here: it may be the last to know a pool.
-    _before: Arc<Routes<C>>,
+    before: Arc<Routes<C>>,
     told: bool,
 }
 
@@ -137,7 +137,7 @@ impl<C: Client> Core<C> {
         let mut after = After {
             purges: Vec::new(),
             gone,
-            _before: before,
+            before,
             told: false,
         };
         for effect in effects {
@@ -153,23 +153,30 @@ impl<C: Client> Core<C> {
                     after.told = true;
                 }
                 Effect::WakeAt(_) => {}
-                other => driver.queue(other),
+                other => driver.queue(&other),
             }
         }
         after
     }
 
     fn follow(&self, after: After<C>) {
-        for (target, generation) in &after.purges {
-            target.pool.advance(*generation);
+        let After {
+            purges,
+            gone,
+            before,
+            told,
+        } = after;
+        for (target, generation) in purges {
+            target.pool.advance(generation);
         }
-        for target in &after.gone {
+        for target in gone {
             target.pool.close();
         }
         self.changed.ring();
-        if after.told {
+        if told {
             self.events.tell();
         }
+        drop(before);
     }
 
     pub(super) fn topology(&self) -> Topology {
@@ -242,10 +249,10 @@ impl<C: Client> Core<C> {
 }
 
 impl Driver {
-    fn queue(&mut self, effect: Effect) {
+    fn queue(&mut self, effect: &Effect) {
         let topology = &self.topology;
         let endpoint = |node: NodeId| topology.node(node).map(|node| node.endpoint().clone());
-        let job = match effect {
+        let job = match *effect {
             Effect::Probe {
                 node: id,
                 probe,

@@ -218,10 +218,10 @@ fn route<C: Client>(
     avoid: NodeSet,
 ) -> Result<Route<C>, SelectError> {
     let phase = routes.topology.phase();
-    let none = SelectError::NoReplica { phase };
+    let nobody = SelectError::NoReplica { phase };
     let (node, claim) = match select(&routes.topology, preference, avoid)? {
         Selection::Nodes(nodes) => {
-            let pick = choose(core, nodes).ok_or(none)?;
+            let pick = choose(core, nodes).ok_or(nobody)?;
             return Ok(Route::To(Way {
                 target: Arc::clone(&pick),
                 claim: claim(routes, pick.node),
@@ -232,7 +232,7 @@ fn route<C: Client>(
         Selection::Fallback(node) => (node, Claim::Capped),
         Selection::Wait { replica, .. } => return Ok(Route::Behind(replica)),
     };
-    let target = routes.target(node).ok_or(none)?;
+    let target = routes.target(node).ok_or(nobody)?;
     Ok(Route::To(Way {
         target: Arc::clone(target),
         pick: None,

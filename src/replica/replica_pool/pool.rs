@@ -2,10 +2,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::async_monitor::AsyncMonitor;
 use super::builder::ReplicaPoolBuilder;
 use super::core::Core;
 use super::lending::{self, deadline};
-use super::monitor::{AsyncMonitor, Monitor};
+use super::monitor::Monitor;
 use super::op::Attempts;
 use super::{Events, Lent, Op, ReplicaError, ServerError};
 use crate::replica::pool::{PoolDrain, PoolStats};
