@@ -124,6 +124,11 @@ fn error(answer: Answer) -> GetError<Refused> {
     answer.map(|lent| lent.id).unwrap_err()
 }
 
+/// A nanosecond less.
+fn almost(time: Duration) -> Duration {
+    time.saturating_sub(Duration::from_nanos(1))
+}
+
 fn spin_until(condition: impl Fn() -> bool) {
     while !condition() {
         thread::yield_now();
@@ -180,7 +185,7 @@ mod lending {
         let mut held = Some(Caller::of(&pool).lent());
         let mut callers: Vec<_> = (0..8).map(|_| Caller::waiting(&pool)).collect();
         for next in 0..callers.len() {
-            held = None;
+            drop(held.take());
             let served: Vec<_> = callers
                 .iter_mut()
                 .map(Caller::poll)
@@ -299,7 +304,7 @@ mod connecting {
         let mut first = Caller::of(&pool);
         assert_eq!(error(first.poll().unwrap()), GetError::Connect(Refused));
         let mut second = Caller::waiting(&pool);
-        world.clock.advance(SECOND - Duration::from_nanos(1));
+        world.clock.advance(almost(SECOND));
         assert!(second.poll().is_none());
         world.clock.advance(Duration::from_nanos(1));
         assert_eq!(second.lent().id, 0);
@@ -315,9 +320,7 @@ mod connecting {
             let mut caller = Caller::of(&pool);
             if pause > 0 {
                 assert!(caller.poll().is_none());
-                world
-                    .clock
-                    .advance(pause * SECOND - Duration::from_nanos(1));
+                world.clock.advance(almost(pause * SECOND));
                 assert!(caller.poll().is_none(), "pause {pause}");
                 world.clock.advance(Duration::from_nanos(1));
             }
@@ -669,7 +672,7 @@ mod ageing {
         let world = World::new();
         let pool = world.threads(world.options().test_after(10 * SECOND));
         drop(pool.get().unwrap());
-        world.clock.advance(10 * SECOND - Duration::from_nanos(1));
+        world.clock.advance(almost(10 * SECOND));
         drop(pool.get().unwrap());
         assert_eq!(world.server.tested(), []);
         world.clock.advance(10 * SECOND);

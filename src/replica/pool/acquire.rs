@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::core::{Idle, Offer, Refusal};
+use super::core::Idle;
 use super::line::Claim;
 use super::place::Place;
 use super::pool::Shared;
+use super::state::{Offer, Refusal};
 use super::{Deadline, GetError, Pooled};
 use crate::replica::Client;
 use crate::replica::ways::{Failure, Ways};

@@ -9,11 +9,11 @@
 use std::task::Waker;
 use std::time::Duration;
 
-use super::line::{Claim, Line, Ticket};
+use super::line::{Claim, Ticket};
 use super::settings::{Limits, Settings};
 use super::slot::Slot;
+use super::state::{After, Offer, Refusal, Returned, State};
 use super::{PoolBuildError, PoolStats, Timeout};
-use crate::rng::Rng;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::time::Instant;
@@ -25,52 +25,12 @@ pub(super) struct Core<T> {
     generation: AtomicU64,
 }
 
-pub(super) struct State<T> {
-    /// The one that was used last is at the end, and lent next.
-    idle: Vec<Box<Slot<T>>>,
-    line: Line<T>,
-    /// All connections: idle, lent or offered, being made or closed.
-    size: usize,
-    connecting: usize,
-    closing: usize,
-    /// Those that are lent to, or made by, callers that must leave a reserve.
-    capped: usize,
-    /// It is open, nobody waits, and there are no more than may be: what comes back lies idle, and what is idle can be
-    /// taken. Set after every change.
-    calm: bool,
-    limits: Limits,
-    generation: u64,
-    open: bool,
-    /// Attempts to connect that failed, one after the other.
-    failures: u32,
-    /// When, after a failure, the next attempt may be made.
-    retry_at: Instant,
-    chance: Rng,
-    drainers: Vec<(u64, Waker)>,
-    /// Counts; what `stats` can tell from the rest is zero.
-    counts: PoolStats,
-}
-
-/// What a turn in the line brings.
-pub(super) enum Offer<T> {
-    Lend(Box<Slot<T>>),
-    /// To make a connection, which is of this generation.
-    Connect(u64),
-}
-
 /// How an attempt to have an idle connection at once went.
 pub(super) enum Idle<T> {
     Fresh(Box<Slot<T>>),
     /// It was idle for so long that it must be tested.
     Untested(Box<Slot<T>>),
     None,
-}
-
-/// What becomes of a connection that is given back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Returned {
-    Whole,
-    Broken,
 }
 
 /// A look at a place in the line.
@@ -81,39 +41,11 @@ pub(super) enum View<T> {
     Wait(Instant),
 }
 
-/// What is to be done when the lock is let go: first wake, then close.
-pub(super) struct After<'a, T> {
-    core: &'a Core<T>,
-    /// Most have at most one to wake, and no vector for it.
-    waker: Option<Waker>,
-    wakers: Vec<Waker>,
-    closing: Vec<Box<Slot<T>>>,
-    /// How many of them are closed.
-    closed: usize,
-}
-
 impl<T> Core<T> {
     pub(super) fn new(settings: Settings, limits: Limits, generation: u64) -> Self {
-        let chance = Rng::with_seed(settings.seed);
         Self {
+            state: Mutex::new(State::new(limits, generation, settings.seed)),
             settings,
-            state: Mutex::new(State {
-                idle: Vec::new(),
-                line: Line::new(),
-                size: 0,
-                connecting: 0,
-                closing: 0,
-                capped: 0,
-                calm: true,
-                limits,
-                generation,
-                open: true,
-                failures: 0,
-                retry_at: Instant::from_nanos(0),
-                chance,
-                drainers: Vec::new(),
-                counts: PoolStats::default(),
-            }),
             generation: AtomicU64::new(generation),
         }
     }
@@ -124,7 +56,7 @@ impl<T> Core<T> {
     }
 
     /// Changes the state, serves whoever can be served then, and does what follows.
-    fn change<R>(
+    pub(super) fn change<R>(
         &self,
         now: Instant,
         change: impl FnOnce(&mut State<T>, &mut After<'_, T>) -> R,
@@ -475,190 +407,8 @@ impl<T> Core<T> {
     }
 }
 
-impl<T> State<T> {
-    fn lent(&self) -> usize {
-        self.size - self.idle.len() - self.connecting - self.closing
-    }
-
-    fn is_drained(&self) -> bool {
-        !self.open && self.size == 0
-    }
-
-    #[inline]
-    fn has_room(&self, claim: Claim) -> bool {
-        claim == Claim::Full || self.capped < self.limits.capped
-    }
-
-    fn join(&mut self, claim: Claim, head: bool) -> Result<Ticket, Refusal> {
-        if self.open {
-            Ok(self.line.join(claim, head))
-        } else {
-            Err(Refusal::Closed)
-        }
-    }
-
-    fn begin_connect(&mut self, claim: Claim) {
-        self.size += 1;
-        self.connecting += 1;
-        self.capped += claim.capped();
-    }
-
-    /// Nothing came of it.
-    fn end_connect(&mut self, claim: Claim) {
-        self.size -= 1;
-        self.connecting -= 1;
-        self.capped -= claim.capped();
-    }
-
-    /// Whether one more could be served at once.
-    fn is_free(&self, claim: Claim) -> bool {
-        self.line.is_empty(claim)
-            && self.has_room(claim)
-            && (!self.idle.is_empty() || self.may_connect(self.retry_at))
-    }
-
-    fn may_connect(&self, now: Instant) -> bool {
-        // After a failure one tries, and the others wait for how that goes.
-        let (at_once, paused) = match self.failures {
-            0 => (self.limits.max_connecting, false),
-            _ => (1, now < self.retry_at),
-        };
-        !paused && self.size < self.limits.max_size && self.connecting < at_once
-    }
-
-    /// Puts a connection that is in nobody's hands where it belongs.
-    fn put(&mut self, slot: Box<Slot<T>>, how: Returned, now: Instant, after: &mut After<'_, T>) {
-        let counts = &mut self.counts;
-        if how == Returned::Broken {
-            counts.broken += 1;
-        } else if slot.generation != self.generation {
-            counts.purged += 1;
-        } else if slot.is_stale(now) {
-            counts.expired += 1;
-        } else if self.open && self.size <= self.limits.max_size {
-            return self.idle.push(slot);
-        }
-        self.close(slot, after);
-    }
-
-    fn close(&mut self, slot: Box<Slot<T>>, after: &mut After<'_, T>) {
-        self.closing += 1;
-        after.closing.push(slot);
-    }
-
-    /// Closes up to so many of those that were used the longest ago.
-    fn close_idle(&mut self, most: usize, after: &mut After<'_, T>) {
-        let most = most.min(self.idle.len());
-        self.closing += most;
-        after.closing.extend(self.idle.drain(..most));
-    }
-
-    /// Gives those whose turn it is what there is, and says so to who waits for the end.
-    fn serve(&mut self, now: Instant, after: &mut After<'_, T>) {
-        while let Some(claim) = self.next() {
-            let offer = if let Some(slot) = self.idle.pop() {
-                self.capped += claim.capped();
-                self.counts.handed_over += 1;
-                Offer::Lend(slot)
-            } else if self.may_connect(now) {
-                self.begin_connect(claim);
-                Offer::Connect(self.generation)
-            } else {
-                break;
-            };
-            after.wake(self.line.offer(claim, offer));
-        }
-        if self.is_drained() {
-            let drainers = self.drainers.drain(..).map(|(_, waker)| waker);
-            after.wakers.extend(drainers);
-        }
-        self.calm = self.open && self.line.len() == 0 && self.size <= self.limits.max_size;
-    }
-
-    /// The claim of whoever came first of those that may have something.
-    fn next(&self) -> Option<Claim> {
-        let heads = Claim::BOTH.into_iter().filter_map(|claim| {
-            let head = self.line.head(claim)?;
-            self.has_room(claim).then_some((head, claim))
-        });
-        heads
-            .min_by_key(|(ticket, _)| *ticket)
-            .map(|(_, claim)| claim)
-    }
-
-    fn timeout(&self, waited: Duration) -> Timeout {
-        Timeout {
-            waited,
-            max_size: self.limits.max_size,
-            lent: self.lent(),
-            connecting: self.connecting,
-            waiting: self.line.len(),
-            failures: self.failures,
-        }
-    }
-}
-
 /// So many nanoseconds after a moment.
 #[inline]
 fn later(moment: Instant, nanos: u64) -> Instant {
     Instant::from_nanos(moment.as_nanos().saturating_add(nanos))
-}
-
-/// Why there is no place in the line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
-    Closed,
-    Full(usize),
-}
-
-impl<'a, T> After<'a, T> {
-    const fn new(core: &'a Core<T>) -> Self {
-        Self {
-            core,
-            waker: None,
-            wakers: Vec::new(),
-            closing: Vec::new(),
-            closed: 0,
-        }
-    }
-
-    fn wake(&mut self, waker: Option<Waker>) {
-        if self.waker.is_none() {
-            self.waker = waker;
-        } else {
-            self.wakers.extend(waker);
-        }
-    }
-
-    fn run(mut self) {
-        self.proceed();
-    }
-
-    fn proceed(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-        while let Some(waker) = self.wakers.pop() {
-            waker.wake();
-        }
-        while let Some(slot) = self.closing.pop() {
-            self.closed += 1;
-            drop(slot);
-        }
-        // Only now may others be made in their place.
-        match std::mem::take(&mut self.closed) {
-            0 => {}
-            closed => self.core.change(self.core.now(), |state, _| {
-                state.closing -= closed;
-                state.size -= closed;
-            }),
-        }
-    }
-}
-
-/// Wakers and connections may panic: the others are seen to nonetheless.
-impl<T> Drop for After<'_, T> {
-    fn drop(&mut self) {
-        self.proceed();
-    }
 }

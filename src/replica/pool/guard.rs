@@ -3,10 +3,10 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::thread;
 
-use super::core::{Refusal, Returned};
 use super::line::{Claim, Ticket};
 use super::pool::Shared;
 use super::slot::Slot;
+use super::state::{Refusal, Returned};
 use crate::replica::{Client, Endpoint};
 
 /// A connection that is lent: it goes back to its [`Pool`](super::Pool) when this is dropped, and from there

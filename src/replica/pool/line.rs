@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::task::Waker;
 
-use super::core::Offer;
+use super::state::Offer;
 
 /// Which permits a caller may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -87,6 +87,7 @@ mod place;
 mod pool;
 mod settings;
 mod slot;
+mod state;
 mod stats;
 
 pub use drain::PoolDrain;

@@ -1,7 +1,8 @@
 use std::task::Waker;
 
-use super::core::{Core, Offer, View};
+use super::core::{Core, View};
 use super::line::{Claim, Ticket};
+use super::state::Offer;
 use super::{Deadline, GetError, Timeout};
 use crate::replica::ways::Look;
 
