@@ -10,6 +10,7 @@ mod fault;
 mod position;
 mod preference;
 mod probe;
+pub mod recovery;
 mod token;
 
 pub use connector::{AsyncConnector, AsyncProber, AsyncPromoter, Connector, Prober, Promoter};
