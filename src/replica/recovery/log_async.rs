@@ -22,8 +22,26 @@ pub trait AsyncEntrySource: Send + Sync {
     > + Send;
 
     /// See [`EntrySource::coverage`](super::EntrySource::coverage).
-    fn coverage(&self) -> Coverage {
+    fn coverage(&self, from: Fork) -> Coverage {
+        let _ = from;
         Coverage::Whole
+    }
+}
+
+impl<S: AsyncEntrySource> AsyncEntrySource for &S {
+    type Write = S::Write;
+    type Error = S::Error;
+
+    async fn entries_after(
+        &self,
+        from: Fork,
+    ) -> Result<impl AsyncEntries<Write = Self::Write, Error = Self::Error> + Send, Self::Error>
+    {
+        S::entries_after(self, from).await
+    }
+
+    fn coverage(&self, from: Fork) -> Coverage {
+        S::coverage(self, from)
     }
 }
 
