@@ -11,6 +11,7 @@ mod position;
 mod preference;
 mod probe;
 pub mod recovery;
+mod statement;
 mod token;
 
 pub use connector::{AsyncConnector, AsyncProber, AsyncPromoter, Connector, Prober, Promoter};
@@ -19,4 +20,5 @@ pub use fault::Fault;
 pub use position::{Epoch, InvalidPosition, Position, SystemId};
 pub use preference::ReadPreference;
 pub use probe::{Probe, Role};
+pub use statement::{Access, StatementClassifier};
 pub use token::{CausalToken, InvalidToken};

@@ -23,7 +23,7 @@ pub trait EntrySource: Send + Sync {
         from: Fork,
     ) -> Result<impl Iterator<Item = Reading<Self>> + Send, Self::Error>;
 
-    /// Whether all that was committed behind this fork is in it. Asked right before it is read.
+    /// Whether all that was committed behind this fork is in it. Asked before any source is read.
     fn coverage(&self, from: Fork) -> Coverage {
         let _ = from;
         Coverage::Whole

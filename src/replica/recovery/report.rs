@@ -37,7 +37,7 @@ pub struct RecoveryReport {
 pub struct SourceReport {
     /// Its name.
     pub name: String,
-    /// Whether it has everything; nothing if it was not asked.
+    /// Whether it has everything; nothing if the recovery stopped before that was asked.
     pub coverage: Option<Coverage>,
     /// How far it was read.
     pub reached: Option<Position>,
@@ -63,6 +63,8 @@ pub enum SourceEnd {
     Broken,
     /// It was read to its end.
     Read,
+    /// It was read as far as an entry that it could not give, and another went on from there.
+    Gap,
     /// It could not be read, or not to its end.
     Failed(String),
 }
@@ -324,6 +326,10 @@ impl RecoveryReport {
         }
     }
 
+    pub(super) fn is_lost(&self, entry: EntryId) -> bool {
+        self.losses.contains_key(&entry)
+    }
+
     /// What an earlier source said of an entry that has now been dealt with is no longer so.
     fn settle(&mut self, entry: EntryId) {
         self.conflicts.remove(&entry);
@@ -367,6 +373,7 @@ impl fmt::Display for SourceReport {
             SourceEnd::NotAsked => return f.write_str("not asked"),
             SourceEnd::Broken => f.write_str("broken off")?,
             SourceEnd::Read => f.write_str("read to its end")?,
+            SourceEnd::Gap => f.write_str("read as far as another had to go on")?,
             SourceEnd::Failed(why) => write!(f, "FAILED ({why})")?,
         }
         if let Some(reached) = self.reached {

@@ -11,7 +11,8 @@ use crate::task::block_on;
 
 /// What is to be recovered, from where, and what becomes of conflicts.
 ///
-/// The sources are asked in the order they were added: best first. Usually that is the old primary's log, what can be
+/// The sources are asked in the order they were added: best first, those that have only a part of the log after those
+/// that have all of it, and none further than is needed. Usually that is the old primary's log, what can be
 /// decoded of it, what can be inspected of it, and the [journals](super::WriteJournal) of clients.
 ///
 /// See the [module](super) for an example.
