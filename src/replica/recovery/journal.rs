@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use super::{Coverage, Entry, EntryId, EntrySource, Fork, Read, Reading, Recovered};
-use crate::hash::StableKey;
+use crate::hash::{CanonicalBytes, StableKey};
 use crate::replica::Position;
 use crate::sync::Mutex;
 use crate::task::block_on;
@@ -212,7 +212,7 @@ impl<W: StableKey> WriteJournal<W> {
     /// Notes a write, in the place kept for it if there is one. What computes a write's bytes may panic: the place is still its
     /// owner's then.
     fn note(&self, timeline: u64, position: Position, write: W, place: Option<&mut bool>) {
-        let mut bytes = crate::hash::CanonicalBytes::new();
+        let mut bytes = CanonicalBytes::new();
         write.write_canonical(&mut bytes);
         let entry = Entry::new(timeline, position, write, bytes.as_slice());
         let forgotten = {
@@ -374,7 +374,6 @@ impl<W> fmt::Debug for WriteJournal<W> {
 }
 
 /// A place in a journal for a write that is being made. Dropped, it is free again: for a write that failed.
-#[derive(Debug)]
 #[must_use = "dropped, the write is not noted"]
 pub struct Writing<'a, W> {
     journal: &'a WriteJournal<W>,
@@ -400,6 +399,12 @@ impl<W> Drop for Writing<'_, W> {
             ring.woken(self.journal.settings.capacity)
         };
         waiting.into_values().for_each(Waker::wake);
+    }
+}
+
+impl<W> fmt::Debug for Writing<'_, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writing").finish_non_exhaustive()
     }
 }
 

@@ -7,13 +7,14 @@ use super::{
     Applied, Conflict, Digest, Entry, EntryId, EntrySource, Fork, LogRange, Read, Reading,
     ReplicationLog,
 };
+use crate::hash::{CanonicalBytes, StableKey};
 use crate::replica::Position;
 use crate::sync::Mutex;
 
 /// A primary with keys and values, and its log. Positions count entries.
 ///
-/// It knows what a lost write has overwritten, and so finds every change by the other line and no other. See the
-/// [module](super) for an example.
+/// It knows what a lost write has overwritten, and so finds every change by the other line and no other. A position is one write, so it
+/// knows a write again whoever tells of it, its log or a journal. See the [module](super) for an example.
 #[derive(Debug)]
 pub struct MemoryLog(Mutex<State>);
 
@@ -105,8 +106,9 @@ impl State {
     /// Commits on the own line.
     fn append(&mut self, put: Put) -> EntryId {
         self.last = Position(self.last.0 + 1);
-        let bytes = put.bytes();
-        let entry = Entry::new(self.timeline, self.last, put, &bytes);
+        let mut bytes = CanonicalBytes::new();
+        put.write_canonical(&mut bytes);
+        let entry = Entry::new(self.timeline, self.last, put, bytes.as_slice());
         self.put(&entry.write, entry.id);
         self.log.push(entry);
         EntryId {
@@ -124,11 +126,12 @@ impl State {
     /// Applies an entry of another line: the row is from then on by that entry, so that the next one finds what it has overwritten.
     fn take(&mut self, entry: &Entry<Put>) {
         self.append(entry.write.clone());
-        self.put(&entry.write, entry.id);
-        self.applied.insert(entry.id, entry.fingerprint());
+        self.put(&entry.write, untagged(entry.id));
+        self.applied.insert(untagged(entry.id), entry.fingerprint());
     }
 
     fn knows(&self, id: EntryId) -> bool {
+        let id = untagged(id);
         self.applied.contains_key(&id) || self.log.iter().any(|own| own.id == id)
     }
 
@@ -143,11 +146,14 @@ impl State {
     }
 }
 
-impl Put {
-    fn bytes(&self) -> Vec<u8> {
-        let mut bytes = crate::hash::CanonicalBytes::new();
-        crate::hash::StableKey::write_canonical(&(&self.key, &self.value), &mut bytes);
-        bytes.as_slice().to_vec()
+fn untagged(id: EntryId) -> EntryId {
+    EntryId { tag: 0, ..id }
+}
+
+/// A key and its new value are what a write says; what it has overwritten is not.
+impl StableKey for Put {
+    fn write_canonical(&self, bytes: &mut CanonicalBytes) {
+        (&self.key, &self.value).write_canonical(bytes);
     }
 }
 
