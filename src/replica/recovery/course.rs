@@ -185,6 +185,11 @@ impl<'a, W: Send + Sync + 'a> Course<'a, W> {
                 Read::Unreadable { position, .. } | Read::Upto(position) => *position,
             };
             if let Some(why) = self.nonsense(&read, at, from) {
+                // It may have left out anything before that.
+                if whole {
+                    self.through = from;
+                    self.report.reached = from;
+                }
                 return Ok(Left::Failed(why));
             }
             // What shares a position comes together: it was dealt with when the next position comes.
