@@ -5,11 +5,11 @@ use std::fmt;
 pub enum Order {
     /// Let the candidate have what the old primary's disk still holds, then promote it. Nobody can write meanwhile, and there
     /// is nothing to reconcile afterwards. Where the disk cannot be read, it goes on as
-    /// [`AvailabilityFirst`](Self::AvailabilityFirst).
+    /// [`AvailabilityFirst`](Self::AvailabilityFirst). The default.
+    #[default]
     DataFirst,
     /// Promote, and then recover what was lost while the new primary already takes writes. What both have written is
     /// a conflict.
-    #[default]
     AvailabilityFirst,
 }
 
