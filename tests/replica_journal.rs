@@ -218,7 +218,11 @@ proptest! {
         match report.complete() {
             Ok(_) => prop_assert!(sole && !forgot && conflicts == 0),
             Err(Incomplete::Undecided(open)) => prop_assert!(sole && !forgot && open == conflicts as u64),
-            Err(Incomplete::Unread { .. }) => prop_assert!(!sole || forgot),
+            Err(Incomplete::Lost(1)) => {
+                let why = format!("{} writes up to here were forgotten", lost.len() - capacity);
+                prop_assert!(sole && forgot && report.to_string().contains(&why), "{}", report);
+            }
+            Err(Incomplete::Unread { .. }) => prop_assert!(!sole, "{}", report),
             Err(other) => panic!("{other}"),
         }
         if !forgot {

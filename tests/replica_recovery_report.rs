@@ -148,6 +148,47 @@ fn a_source_that_gives_what_it_was_not_asked_for_is_not_believed() {
     }
 }
 
+/// Of two writes at one position, as a journal may have them, one came before the source failed.
+#[test]
+fn what_shares_a_position_is_read_again_elsewhere() {
+    struct Journal(Option<u64>);
+    impl EntrySource for Journal {
+        type Write = Put;
+        type Error = std::io::Error;
+
+        fn entries_after(
+            &self,
+            from: Fork,
+        ) -> Result<impl Iterator<Item = Reading<Self>> + Send, std::io::Error> {
+            let entry = |key: &str, tag| {
+                let put = Put {
+                    key: key.into(),
+                    over: None,
+                    value: Some("v".into()),
+                };
+                Entry::new(1, Position(tag + 10), put, b"v").tagged(tag)
+            };
+            let mut entries = vec![entry("a", 1), entry("b", 2)];
+            entries[1].id.position = entries[0].id.position;
+            entries.retain(|entry| from.lost().contains(entry.id));
+            let fails_behind = self.0;
+            Ok(entries.into_iter().map(move |entry| match fails_behind {
+                Some(tag) if entry.id.tag > tag => Err(std::io::Error::other("gone")),
+                _ => Ok(Read::Entry(entry)),
+            }))
+        }
+    }
+    let new = MemoryLog::new(2);
+    let (first, second) = (Journal(Some(1)), Journal(None));
+    let report = recovery()
+        .source("first", &first)
+        .source("second", &second)
+        .run(&new);
+    assert_eq!(report.sources()[0].recovered, 1);
+    // To a target that knows positions only, the other one looks like the first.
+    assert_eq!(report.sources()[1].already, 2, "{report}");
+}
+
 #[test]
 fn a_source_that_ends_before_what_was_acknowledged_is_not_complete() {
     let (source, new) = (whole(vec![entry(1, 11)]), MemoryLog::new(2));

@@ -216,6 +216,7 @@ const TABLE: &[(Access, &str)] = &[
     (Write, "SELECT 1 /* no /* end */"),
     // With the old way of reading strings this is two statements.
     (Write, r"SELECT '\'; DELETE FROM users; --'"),
+    (Write, r"SELECT '\' -- ' INTO users"),
     (Write, r"SELECT U&'d!0061t!+000061' UESCAPE '!'"),
 ];
 

@@ -260,8 +260,8 @@ impl WriteJournalBuilder {
         self
     }
 
-    /// This process is the only one that writes to the database, and all that it writes is noted: as long as nothing was
-    /// forgotten, a recovery from the journal is complete.
+    /// This process is the only one that writes to the database, and all that it writes is noted: a recovery from the journal is
+    /// complete, as long as nothing was forgotten.
     pub fn sole_writer(mut self) -> Self {
         self.sole_writer = true;
         self
@@ -313,6 +313,12 @@ impl<W> Ring<W> {
         std::mem::take(&mut self.waiting)
     }
 
+    /// What may be missing behind a fork.
+    fn forgotten_after(&self, from: Fork) -> Option<Forgotten> {
+        let forgotten = self.forgotten.get(&from.timeline).copied();
+        forgotten.filter(|forgotten| forgotten.last > from.position)
+    }
+
     fn forget_oldest(&mut self) -> Option<Noted<W>> {
         let oldest = self.writes.pop_front()?;
         let EntryId {
@@ -334,32 +340,40 @@ impl<W: StableKey + Clone + Send + Sync> EntrySource for WriteJournal<W> {
         &self,
         from: Fork,
     ) -> Result<impl Iterator<Item = Reading<Self>> + Send, Infallible> {
-        let mut lost: Vec<Arc<Entry<W>>> = {
+        let (mut lost, forgotten) = {
             let ring = self.ring.lock();
             let entries = ring.writes.iter().map(|noted| &noted.entry);
             let lost = entries.filter(|entry| from.lost().contains(entry.id));
-            lost.cloned().collect()
+            let lost: Vec<Arc<Entry<W>>> = lost.cloned().collect();
+            (lost, ring.forgotten_after(from))
         };
         // Stable: of one position, as they were noted.
         lost.sort_by_key(|entry| entry.id.position);
-        let clone = |entry: Arc<Entry<W>>| Entry::clone(&entry);
-        Ok(lost.into_iter().map(move |e| Ok(Read::Entry(clone(e)))))
+        // Who has everything but this says where it is missing; who has a part only has said so.
+        let gap = forgotten.filter(|_| self.settings.sole_writer);
+        let before = lost.partition_point(|entry| {
+            gap.is_some_and(|forgotten| entry.id.position <= forgotten.last)
+        });
+        let behind = lost.split_off(before);
+        let gap = gap.map(|Forgotten { count, last }| Read::Unreadable {
+            position: last,
+            why: format!("{count} writes up to here were forgotten when the journal was full"),
+        });
+        let read = |entry: Arc<Entry<W>>| Read::Entry(Entry::clone(&entry));
+        let reads = lost.into_iter().map(read).chain(gap);
+        Ok(reads.chain(behind.into_iter().map(read)).map(Ok))
     }
 
     fn coverage(&self, from: Fork) -> Coverage {
-        let forgotten = self.ring.lock().forgotten.get(&from.timeline).copied();
-        let forgotten = forgotten.filter(|forgotten| forgotten.last > from.position);
-        let whose = match (self.settings.sole_writer, forgotten) {
-            (true, None) => return Coverage::Whole,
-            (true, Some(_)) => "the writes",
-            (false, _) => "the writes of its process",
-        };
+        if self.settings.sole_writer {
+            return Coverage::Whole;
+        }
+        let part = "the writes of its process";
+        let forgotten = self.ring.lock().forgotten_after(from);
         Coverage::Part(forgotten.map_or_else(
-            || whose.to_owned(),
+            || part.to_owned(),
             |Forgotten { count, last }| {
-                format!(
-                    "{whose}, without {count} up to {last} that were forgotten when it was full"
-                )
+                format!("{part}, without {count} up to {last} that were forgotten when it was full")
             },
         ))
     }
