@@ -145,12 +145,12 @@ impl Ids {
     pub(super) fn insert(&mut self, id: u64) -> bool {
         let number = id / BLOCK;
         let near = self.blocks.range_mut(..=number).next_back();
-        let block = match near.filter(|(first, block)| number - **first < block.blocks()) {
-            Some((_, block)) => block,
-            None => {
-                let empty = || Block::Some(Box::new([0; WORDS]), 0);
-                self.blocks.entry(number).or_insert_with(empty)
-            }
+        let near = near.filter(|(first, block)| number - **first < block.blocks());
+        let block = if let Some((_, block)) = near {
+            block
+        } else {
+            let empty = || Block::Some(Box::new([0; WORDS]), 0);
+            self.blocks.entry(number).or_insert_with(empty)
         };
         let Block::Some(words, count) = block else {
             return false;

@@ -222,7 +222,10 @@ mod tests {
     fn one_number_is_a_range_of_one() {
         let (group, id) = (7, 1 << 40);
         let range = id..id + 1;
-        assert_eq!(one_range(group, id)[..], ranges(group, &[range.clone()]));
+        assert_eq!(
+            one_range(group, id)[..],
+            ranges(group, std::slice::from_ref(&range))
+        );
         assert_eq!(
             read_ranges(&one_range(group, id)),
             Some((group, vec![range]))
