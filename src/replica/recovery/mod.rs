@@ -63,7 +63,10 @@ mod report;
 mod run;
 
 pub use entry::{Digest, Entry, EntryId, Fork, LogRange};
-pub use journal::{JournalError, JournalFull, WhenFull, WriteJournal, WriteJournalStats};
+pub use journal::{
+    JournalError, JournalFull, WhenFull, WriteJournal, WriteJournalBuilder, WriteJournalStats,
+    Writing,
+};
 pub use log::{Applied, Conflict, Coverage, EntrySource, Read, Reading, ReplicationLog};
 pub use log_async::{AsyncEntries, AsyncEntrySource, AsyncReplicationLog, Ready};
 pub use order::{Order, Step};
