@@ -373,6 +373,20 @@ mod reports {
     }
 
     #[test]
+    fn what_is_said_is_heard_at_the_end_of_time() {
+        for years in [1, 150, 300, 600] {
+            let (clock, builder) = virtual_time();
+            let (balancer, ids) = numbers(builder.no_ejection(), &[1.0]);
+            clock.advance(Duration::from_secs(years * 365 * 86_400));
+            balancer.pick().unwrap().fail();
+            balancer.pick_sticky(1_u64).unwrap().fail();
+            balancer.pick_among(&ids).unwrap().into_owned().fail();
+            assert_eq!(balancer.stats().failures, 3, "after {years} years");
+            assert_eq!(balancer.stats().in_flight, 0);
+        }
+    }
+
+    #[test]
     fn it_is_a_success() {
         let (_, builder) = virtual_time();
         let (balancer, _) = numbers(builder.policy(Policy::RoundRobin), &[1.0; 2]);
