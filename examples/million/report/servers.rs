@@ -56,7 +56,7 @@ fn slow(servers: &Servers) -> String {
     ];
     drawing(
         &curves,
-        |seconds| format!("{seconds:.0} s"),
+        (4.0, |seconds| format!("{seconds:.0}\u{a0}s")),
         "a server is slow",
         "How long 99 of 100 requests wait at most, of those that come in each second, with a slow server",
     )
@@ -71,7 +71,7 @@ fn black_hole(servers: &Servers) -> String {
     ];
     drawing(
         &curves,
-        |failed| count(failed as u64),
+        (200.0, |failed| count(failed as u64)),
         "a black hole",
         "Requests that fail in each second, with a server that fails all of them at once",
     )
@@ -88,15 +88,20 @@ fn curve(name: &str, class: &'static str, seen: &Seen, value: fn(&Second) -> f64
     }
 }
 
-fn drawing(curves: &[Curve], show: fn(f64) -> String, mark: &str, description: &str) -> String {
+/// The top of the scale is a multiple of the step, with room for the names.
+fn drawing(
+    curves: &[Curve],
+    (step, show): (f64, fn(f64) -> String),
+    mark: &str,
+    description: &str,
+) -> String {
     let points = curves.iter().flat_map(|curve| &curve.points);
     let most = points.map(|point| point.1).fold(0.0, f64::max);
     let begins = Servers::LASTS.as_secs_f64() / 3.0;
     let drawn = timeline(
         &Timeline {
             curves,
-            // Room for the names above the highest.
-            most: (most * 1.15 / 4.0).ceil() * 4.0,
+            most: (most * 1.15 / step).ceil() * step,
             show,
             every: 5,
             axis: "seconds",

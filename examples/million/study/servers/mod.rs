@@ -235,7 +235,7 @@ fn carries(servers: usize) -> Result<f64, Box<dyn Error>> {
 /// How often the range is halved in which the answer lies.
 const STEPS: usize = 6;
 /// Requests of one try.
-const TRIED: f64 = 20_000.0;
+const TRIED: f64 = 40_000.0;
 
 #[cfg(test)]
 mod tests {
