@@ -102,7 +102,7 @@ if [ -n "$long" ]; then
     export PROPTEST_CASES="${PROPTEST_CASES:-4000}" TENFOLD_SEEDS="${TENFOLD_SEEDS:-10}"
 fi
 
-step "unit, integration and example tests" cargo test --all-features --lib --tests --examples
+step "unit, integration and example tests" cargo test --all-features --no-fail-fast --lib --tests --examples
 step "the documentation's examples" cargo test --all-features --doc
 step "models of what synchronises by hand" models
 step "stress" stress
