@@ -82,7 +82,7 @@ pub(super) fn alone<S: Loaded>(members: usize) -> [Lane; 3] {
     [
         Lane::new(free, move || request(&mut own)),
         Lane::new(locked, move || {
-            request(&mut shared.lock().expect("nobody panics"))
+            request(&mut shared.lock().expect("nobody panics"));
         }),
         Lane::rounds(buffered, move || {
             runtime.block_on(requests(buffer.clone(), ALONE))
