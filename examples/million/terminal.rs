@@ -343,14 +343,17 @@ pub(crate) fn rush_facts(rush: &Rush) -> String {
         )
     };
     format!(
-        "{} orders were confirmed, with {} syncs, and at most {} waited (the bound is {}){may_wait}. The power \
+        "{} orders were confirmed, with {} syncs, and at most {} waited (the bound is {}){may_wait}. In no second \
+         did the database get more than {}. The power \
          went in the middle of the sale, with {} orders waiting; handed out twice, and \
-         booked once: {}. A worker died with an order in hand, and another booked it when the lease ended after {}. The \
+         booked once: {}. A worker died with an order in hand, and another booked it when the lease ended after {}; all \
+         others were booked in the order in which they were published, the power cut notwithstanding. The \
          order that the database refuses is with the dead letters.",
         count(queued.confirmed),
         count(queued.syncs),
         count(queued.deepest()),
         count(Rush::MAX_PENDING),
+        count(queued.busiest),
         count(queued.waiting_at_cut),
         count(queued.again),
         duration(Rush::LEASE),
