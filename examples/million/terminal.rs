@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::show::{bytes, count, duration, name, percent, span};
-use crate::study::{Growth, POLICIES, Row, Rush, ShardKeys, Sizes, Study, Summary};
+use crate::show::{bytes, count, duration, name, percent, span, wait};
+use crate::study::{Growth, POLICIES, Row, Rush, Servers, ShardKeys, Sizes, Study, Summary};
 
 /// All tables, one after the other.
 pub(crate) fn tables(study: &Study) -> String {
@@ -15,6 +15,7 @@ pub(crate) fn tables(study: &Study) -> String {
     time_to_live(&mut text, study);
     shard_keys(&mut text, &study.shard_keys);
     disasters(&mut text, study);
+    servers(&mut text, &study.servers);
     shards(&mut text, study);
     rush(&mut text, study.rush.as_ref());
     heading(&mut text, "What to do");
@@ -283,6 +284,34 @@ fn shards(text: &mut String, study: &Study) {
         loads.push([shard.clone()].into_iter().chain(load).collect());
     }
     table(text, &loads);
+}
+
+fn servers(text: &mut String, servers: &Servers) {
+    heading(text, "One server becomes ten, and one of the ten goes bad");
+    line(
+        text,
+        "  made up, in virtual time, round robin and the real balancer:",
+    );
+    rows(text, &servers.rows());
+    line(text, &wrap(&servers_facts(servers), "  "));
+}
+
+/// What the servers carry, for the terminal and the page.
+pub(crate) fn servers_facts(servers: &Servers) -> String {
+    let carries = |(servers, carries): &(usize, f64)| {
+        let carries = count(*carries as u64);
+        match servers {
+            1 => format!("One server carries {carries} requests a second"),
+            more => format!("{more} carry {carries}"),
+        }
+    };
+    let growth: Vec<_> = servers.growth.iter().map(carries).collect();
+    format!(
+        "{}, with 99 of 100 answered within {}: more than in proportion, since a request that one server has no \
+         worker for finds one elsewhere.",
+        growth.join(", "),
+        wait(Servers::BOUND),
+    )
 }
 
 fn rush(text: &mut String, rush: Option<&Rush>) {
