@@ -129,11 +129,11 @@ impl Shop {
     /// Has readers go on, the first of each kind in every round, the second in every other.
     fn read(&mut self, round: usize, most: usize, world: &mut World) -> Result<(), Failed> {
         let models = self.models.iter_mut().zip(1..);
-        for (model, _) in models.filter(|(_, slow)| round % slow == 0) {
+        for (model, _) in models.filter(|(_, slow)| round.is_multiple_of(*slow)) {
             model.run_once(most)?;
         }
         let workers = WORKERS.iter().zip(&self.workers).zip(1..);
-        for ((name, orders), _) in workers.filter(|(_, slow)| round % slow == 0) {
+        for ((name, orders), _) in workers.filter(|(_, slow)| round.is_multiple_of(*slow)) {
             for order in orders.recv_batch_timeout(most, Duration::ZERO)? {
                 world.entry(name).or_default().push(order.id());
                 order.ack()?; // after a power cut those of the last moment come again

@@ -1,3 +1,4 @@
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -26,11 +27,12 @@ impl Database {
     }
 
     pub(super) fn book(&mut self, order: u64, now: Duration) {
-        if self.booked.contains_key(&order) {
-            self.again += 1;
-        } else {
-            self.booked.insert(order, now);
-            self.in_order.push(order);
+        match self.booked.entry(order) {
+            Entry::Occupied(_) => self.again += 1,
+            Entry::Vacant(place) => {
+                place.insert(now);
+                self.in_order.push(order);
+            }
         }
     }
 
