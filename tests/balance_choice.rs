@@ -241,23 +241,31 @@ mod among {
 
     #[test]
     fn the_unhealthy_come_last_and_other_levels_before_them() {
-        let (_, builder) = virtual_time();
-        let balancer = builder.policy(Policy::RoundRobin).build().unwrap();
-        let near = [0, 1, 2, 3].map(|n| balancer.add(n).unwrap());
-        let far = balancer.add_member(Member::new(4).priority(1)).unwrap();
-        balancer.mark_down(near[0]).unwrap();
-        let found = |listed: &[MemberId]| {
-            let mut found: Vec<_> = (0..20)
-                .map(|_| *balancer.pick_among(listed).unwrap())
-                .collect();
-            found.sort_unstable();
-            found.dedup();
-            found
-        };
-        assert_eq!(found(&[far, near[0], near[1], near[2]]), [1, 2]);
-        assert_eq!(found(&[near[0], far]), [4]);
-        // Better than nobody.
-        assert_eq!(found(&near[..1]), [0]);
+        for policy in POLICIES {
+            let (_, builder) = virtual_time();
+            let balancer = builder.policy(policy).build().unwrap();
+            let near = [0, 1, 2, 3].map(|n| balancer.add(n).unwrap());
+            let far = balancer.add_member(Member::new(4).priority(1)).unwrap();
+            balancer.mark_down(near[0]).unwrap();
+            let found = |listed: &[MemberId]| {
+                let mut found: Vec<_> = (0..100)
+                    .map(|_| *balancer.pick_among(listed).unwrap())
+                    .collect();
+                found.sort_unstable();
+                found.dedup();
+                found
+            };
+            for listed in [
+                [far, near[0], near[1], near[2]],
+                [near[2], near[1], near[0], far],
+            ] {
+                assert_eq!(found(&listed), [1, 2], "{policy:?}");
+            }
+            assert_eq!(found(&[near[0], far]), [4], "{policy:?}");
+            assert_eq!(found(&[far, near[0]]), [4], "{policy:?}");
+            // Better than nobody.
+            assert_eq!(found(&near[..1]), [0], "{policy:?}");
+        }
     }
 
     #[test]
@@ -373,6 +381,20 @@ mod reports {
     }
 
     #[test]
+    fn what_is_said_is_heard_at_the_end_of_time() {
+        for years in [1, 150, 300, 600] {
+            let (clock, builder) = virtual_time();
+            let (balancer, ids) = numbers(builder.no_ejection(), &[1.0]);
+            clock.advance(Duration::from_secs(years * 365 * 86_400));
+            balancer.pick().unwrap().fail();
+            balancer.pick_sticky(1_u64).unwrap().fail();
+            balancer.pick_among(&ids).unwrap().into_owned().fail();
+            assert_eq!(balancer.stats().failures, 3, "after {years} years");
+            assert_eq!(balancer.stats().in_flight, 0);
+        }
+    }
+
+    #[test]
     fn it_is_a_success() {
         let (_, builder) = virtual_time();
         let (balancer, _) = numbers(builder.policy(Policy::RoundRobin), &[1.0; 2]);
@@ -423,9 +445,17 @@ mod reports {
         assert_eq!(balancer.stats().in_flight, 0);
         balancer.remove(ids[0]).unwrap();
         assert_eq!(balancer.report_load(ids[0], 1), Err(UnknownMember(ids[0])));
-        // Who comes after it begins without.
-        let new = balancer.add(2).unwrap();
-        assert_ne!(new, ids[0]);
+    }
+
+    #[test]
+    fn what_a_member_said_is_not_held_against_its_successor() {
+        let (_, builder) = virtual_time();
+        let (balancer, ids) = numbers(builder.slow_start(Duration::ZERO), &[1.0; 2]);
+        balancer.report_load(ids[0], 1000).unwrap();
+        balancer.remove(ids[0]).unwrap();
+        balancer.add(2).unwrap();
         assert_eq!(balancer.report_load(ids[0], 1), Err(UnknownMember(ids[0])));
+        let held: Vec<_> = (0..20).map(|_| balancer.pick().unwrap()).collect();
+        assert_eq!(held.iter().filter(|pick| ***pick == 2).count(), 10);
     }
 }

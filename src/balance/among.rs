@@ -32,7 +32,11 @@ impl<M> Core<M> {
         wanted: impl Fn(MemberId, &M) -> bool,
     ) -> Result<(Lease<'_, M>, u64), PickError> {
         let candidates = self.slots.all().filter_map(|slot| {
-            let lease = slot.is_open().then(|| slot.enter(self)).flatten()?;
+            let lease = slot
+                .is_open()
+                .then(|| slot.enter(self))
+                .flatten()?
+                .lease(self);
             let id = slot.id();
             wanted(id, &lease).then_some((id, slot))
         });
@@ -48,8 +52,8 @@ impl<M> Core<M> {
         for _ in 0..TRIES {
             let (id, slot) = self.choose_from(candidates.clone(), turn, now)?;
             // It may have been removed since, and another may lie there.
-            let lease = slot.enter(self).filter(|lease| lease.slot.id() == id);
-            if let Some(lease) = lease {
+            let lease = slot.enter(self).map(|entered| entered.lease(self));
+            if let Some(lease) = lease.filter(|lease| lease.slot.id() == id) {
                 return Ok((lease, now));
             }
             turn = self.chance.turn();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::builder::BalancerBuilder;
 use super::core::Core;
+use super::slot::Lease;
 use super::{
     BalancerStats, Drain, Health, Member, MemberError, MemberId, MemberStatus, OwnedPick, Pick,
     PickError, UnknownMember,
@@ -164,9 +165,7 @@ impl<M> Balancer<M> {
     /// # Errors
     /// [`UnknownMember`] if it was removed.
     pub fn get(&self, id: MemberId) -> Result<Pick<'_, M>, UnknownMember> {
-        let slot = self.0.slots.get(id.slot).ok_or(UnknownMember(id))?;
-        let lease = slot.enter(&self.0).filter(|lease| lease.slot.id() == id);
-        lease.map(Pick::silent).ok_or(UnknownMember(id))
+        self.lease(id).map(Pick::silent)
     }
 
     /// Adds a member of weight 1. Unless nobody was picked yet, it starts
@@ -220,9 +219,7 @@ impl<M> Balancer<M> {
     /// # Errors
     /// [`UnknownMember`] if it was removed.
     pub fn report_load(&self, id: MemberId, requests: u32) -> Result<(), UnknownMember> {
-        let slot = self.0.slots.get(id.slot).ok_or(UnknownMember(id))?;
-        let lease = slot.enter(&self.0).filter(|lease| lease.slot.id() == id);
-        let lease = lease.ok_or(UnknownMember(id))?;
+        let lease = self.lease(id)?;
         // Ours are counted anyway, and one of them is this use.
         let ours = lease.slot.in_flight().saturating_sub(1);
         let others = requests.saturating_sub(ours);
@@ -292,6 +289,15 @@ impl<M> Balancer<M> {
             spared: roster.spared,
             panics: roster.panics,
         }
+    }
+}
+
+impl<M> Balancer<M> {
+    fn lease(&self, id: MemberId) -> Result<Lease<'_, M>, UnknownMember> {
+        let slot = self.0.slots.get(id.slot).ok_or(UnknownMember(id))?;
+        let lease = slot.enter(&self.0).map(|entered| entered.lease(&self.0));
+        let lease = lease.filter(|lease| lease.slot.id() == id);
+        lease.ok_or(UnknownMember(id))
     }
 }
 

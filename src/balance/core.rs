@@ -12,7 +12,7 @@ use super::drain::Drain;
 use super::estimate::{PENALTY, PRIOR, Standing};
 use super::roster::{Entry, Roster};
 use super::settings::Settings;
-use super::slot::{Lease, Slot, Slots};
+use super::slot::{Entered, Lease, Slot, Slots};
 use super::sticky::Sticky;
 use super::table::{LEVELS, Table, View};
 use super::{Member, MemberError, MemberId, PickError, Policy, UnknownMember};
@@ -60,12 +60,47 @@ impl<M> Core<M> {
     /// Uses a member that the policy chooses. Answers also since when, if the policy asks for that.
     #[inline]
     pub(super) fn pick(self: &Arc<Self>) -> Result<(Lease<'_, M>, u64), PickError> {
+        match self.enter_one() {
+            Some((entered, now)) => Ok((entered.lease(self), now)),
+            None => self.pick_slowly(None),
+        }
+    }
+
+    /// The part of a pick that is long: it is called, and not repeated wherever somebody picks. What it
+    /// answers fits into registers, since whatever is written to memory is what the next locked instruction waits for.
+    #[inline(never)]
+    fn enter_one(&self) -> Option<(Entered<'_, M>, u64)> {
+        match self.settings.policy {
+            Policy::RoundRobin => self.enter_next(),
+            _ => self.enter_best(),
+        }
+    }
+
+    // Apart from the others, which need more registers and would have it save them.
+    #[inline(never)]
+    fn enter_next(&self) -> Option<(Entered<'_, M>, u64)> {
+        let turn = self.chance.turn();
+        if turn & self.untimed.load(Ordering::Relaxed) == 0 {
+            return self.enter_timed(turn);
+        }
+        let view = self.table.level(|| self.chance.random(turn));
+        let entered = self.next(view, turn)?.enter(self)?;
+        Some((entered, UNTIMED))
+    }
+
+    #[inline(never)]
+    fn enter_best(&self) -> Option<(Entered<'_, M>, u64)> {
         let turn = self.chance.turn();
         let now = self.moment(turn);
-        if let Some(lease) = self.try_pick(turn, now) {
-            return Ok((lease, now));
-        }
-        self.pick_slowly(None, now).map(|lease| (lease, now))
+        let entered = self.try_pick(turn, now)?;
+        Some((entered, now))
+    }
+
+    #[inline(never)]
+    fn enter_timed(&self, turn: u64) -> Option<(Entered<'_, M>, u64)> {
+        let now = self.moment(turn);
+        let entered = self.try_pick(turn, now)?;
+        Some((entered, now))
     }
 
     /// The same, and somebody else than this one if there is anybody.
@@ -73,20 +108,17 @@ impl<M> Core<M> {
         self: &Arc<Self>,
         than: MemberId,
     ) -> Result<(Lease<'_, M>, u64), PickError> {
-        let turn = self.chance.turn();
-        let now = self.moment(turn);
-        let picked = self.try_pick(turn, now);
-        if let Some(lease) = picked.filter(|lease| lease.slot.id() != than) {
-            return Ok((lease, now));
+        if let Some((entered, now)) = self.enter_one() {
+            let lease = entered.lease(self);
+            if lease.slot.id() != than {
+                return Ok((lease, now));
+            }
         }
-        match self.pick_slowly(Some(than), now) {
-            Ok(lease) => Ok((lease, now)),
-            Err(_) => self.pick(),
-        }
+        self.pick_slowly(Some(than)).or_else(|_| self.pick())
     }
 
     #[inline]
-    fn try_pick(self: &Arc<Self>, turn: u64, now: u64) -> Option<Lease<'_, M>> {
+    fn try_pick(&self, turn: u64, now: u64) -> Option<Entered<'_, M>> {
         let view = self.table.level(|| self.chance.random(turn));
         self.choose(view, turn, now)?.enter(self)
     }
@@ -97,18 +129,15 @@ impl<M> Core<M> {
     fn pick_slowly(
         self: &Arc<Self>,
         except: Option<MemberId>,
-        now: u64,
-    ) -> Result<Lease<'_, M>, PickError> {
+    ) -> Result<(Lease<'_, M>, u64), PickError> {
+        let now = self.moment(0);
         let wanted = |lease: &Lease<'_, M>| Some(lease.slot.id()) != except;
-        let mut tries = (0..TRIES).filter_map(|_| self.try_pick(self.chance.turn(), now));
-        if let Some(lease) = tries.find(wanted) {
-            return Ok(lease);
-        }
-        let mut rest = self
-            .table
-            .all()
-            .filter_map(|slot| self.slots.get(slot)?.enter(self));
-        rest.find(wanted).ok_or_else(|| self.vacant())
+        let tries = (0..TRIES).filter_map(|_| self.try_pick(self.chance.turn(), now));
+        let rest = self.table.all();
+        let rest = rest.filter_map(|slot| self.slots.get(slot)?.enter(self));
+        let mut all = tries.chain(rest).map(|entered| entered.lease(self));
+        let found = all.find(wanted).ok_or_else(|| self.vacant())?;
+        Ok((found, now))
     }
 
     pub(super) fn vacant(&self) -> PickError {
@@ -122,16 +151,7 @@ impl<M> Core<M> {
     #[inline]
     fn choose(&self, view: View, turn: u64, now: u64) -> Option<&Slot<M>> {
         match self.settings.policy {
-            Policy::RoundRobin if !view.is_weighted() => {
-                let place = (turn as u32).checked_rem(view.len())?;
-                self.slots.get(self.table.at(view, place))
-            }
-            // Multiples of the golden ratio come back to any part of a circle at most three different
-            // distances apart: no member's turns are bunched.
-            Policy::RoundRobin => {
-                let point = turn.wrapping_mul(GOLDEN) >> 32;
-                self.slots.get(self.table.at_point(view, point as u32))
-            }
+            Policy::RoundRobin => self.next(view, turn),
             Policy::Random => {
                 let point = self.chance.random(turn) >> 32;
                 self.slots.get(self.table.at_point(view, point as u32))
@@ -140,6 +160,20 @@ impl<M> Core<M> {
             Policy::PeakEwma => self.least_peak(view, turn, now),
             Policy::Adaptive => self.best_of_three(view, turn),
         }
+    }
+
+    /// Whose turn it is.
+    #[allow(clippy::inline_always, reason = "a call is a fifth of a round robin")]
+    #[inline(always)]
+    fn next(&self, view: View, turn: u64) -> Option<&Slot<M>> {
+        if view.is_weighted() {
+            // Multiples of the golden ratio come back to any part of a circle at most three different
+            // distances apart: no member's turns are bunched.
+            let point = turn.wrapping_mul(GOLDEN) >> 32;
+            return self.slots.get(self.table.at_point(view, point as u32));
+        }
+        let place = (turn as u32).checked_rem(view.len())?;
+        self.slots.get(self.table.at(view, place))
     }
 
     // Not inlined: it computes powers, and would make every pick longer.
@@ -207,14 +241,18 @@ impl<M> Core<M> {
         if turn & self.untimed.load(Ordering::Relaxed) != 0 {
             return UNTIMED;
         }
+        self.time()
+    }
+
+    fn time(&self) -> u64 {
         let now = self.settings.clock.now();
         if now.as_nanos() >= self.next_look.load(Ordering::Relaxed) {
             self.look(now);
         }
-        now.as_nanos()
+        now.as_nanos().min(LATEST)
     }
 
-    #[inline]
+    #[inline(never)]
     pub(super) fn succeeded(&self, slot: &Slot<M>, began: u64) {
         slot.pulse.succeeded();
         match self.settings.policy {
@@ -516,8 +554,10 @@ pub(super) const TRIES: usize = 8;
 /// How often somebody looks at everybody, in a pool whose policy goes by the time.
 const LOOK: Duration = Duration::from_millis(100);
 const NEVER: u64 = u64::MAX;
+/// The last moment at which a use begins: 146 years after the origin of the clock. What else is known of it lies above.
+pub(super) const LATEST: u64 = (1 << 62) - 1;
 /// The beginning of a use that is not timed; no clock of ours was ever there.
-const UNTIMED: u64 = 0;
+pub(super) const UNTIMED: u64 = 0;
 /// How many latencies of a member between two looks are enough.
 const ENOUGH: u64 = 16;
 const MOST_WEIGHT: f64 = 1e6;

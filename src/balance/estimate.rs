@@ -96,17 +96,21 @@ impl Pulse {
         store(&self.others, requests);
     }
 
-    /// A success. One look is enough for a member that has not failed for long.
+    /// Whether successes are to be counted: one look is enough for a member that has not failed for long.
     #[inline]
+    pub(super) fn is_troubled(&self) -> bool {
+        self.troubled.load(Ordering::Relaxed) != 0
+    }
+
+    /// A success.
     pub(super) fn succeeded(&self) {
-        if self.troubled.load(Ordering::Relaxed) != 0 {
+        if self.is_troubled() {
             self.recovers();
         }
     }
 
     /// The row of failures is over, and the rate goes up. A failure at the same moment that is
     /// overlooked here shows itself with the next one.
-    #[inline(never)]
     fn recovers(&self) {
         self.failed_in_a_row.store(0, Ordering::Relaxed);
         self.note(self.success(), 1.0);

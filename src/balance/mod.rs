@@ -129,7 +129,7 @@
 //! them; an owned one two more locked instructions, on a line that all share.
 //!
 //! A balancer has 13 bytes for each of [`max_members`](BalancerBuilder::max_members); for each member, in blocks of 16, a
-//! slot of 48 bytes and the member, rounded up to 64, and about 120 bytes behind the lock; with sticky picks 128 kB more.
+//! slot of 56 bytes and the member, rounded up to 64, and about 120 bytes behind the lock; with sticky picks 128 kB more.
 //!
 //! # What it is not
 //!

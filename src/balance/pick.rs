@@ -2,7 +2,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::time::Duration;
 
-use super::core::Core;
+use super::core::{Core, LATEST, UNTIMED};
 use super::slot::{Lease, Slot};
 use super::{MemberId, OwnedPick};
 
@@ -30,12 +30,9 @@ pub struct Pick<'a, M> {
     report: Report,
 }
 
-/// What is still to be said of a use.
-pub(super) struct Report {
-    began: u64,
-    told: bool,
-    sticky: bool,
-}
+/// What is still to be said of a use: when it began, or [`UNTIMED`], and in the highest bits what else is known. One word, so
+/// that a pick that is moved is three.
+pub(super) struct Report(u64);
 
 impl<'a, M> Pick<'a, M> {
     #[inline]
@@ -45,16 +42,13 @@ impl<'a, M> Pick<'a, M> {
     }
 
     pub(super) fn sticky((lease, began): (Lease<'a, M>, u64)) -> Self {
-        let report = Report {
-            sticky: true,
-            ..Report::since(began)
-        };
+        let report = Report(began | STICKY);
         Self { lease, report }
     }
 
     /// A use that tells nothing.
     pub(super) fn silent(lease: Lease<'a, M>) -> Self {
-        let report = Report::nothing();
+        let report = Report(TOLD);
         Self { lease, report }
     }
 
@@ -64,7 +58,10 @@ impl<'a, M> Pick<'a, M> {
     }
 
     /// The request was answered.
-    #[inline]
+    // What is left of it where it is inlined is three comparisons and a subtraction; a call would write all of the
+    // pick to memory first, and the subtraction wait for that.
+    #[allow(clippy::inline_always, reason = "see above")]
+    #[inline(always)]
     pub fn succeed(mut self) {
         self.report.succeed(self.lease.owner(), self.lease.slot);
     }
@@ -118,7 +115,7 @@ impl<'a, M> Pick<'a, M> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn into_owned(mut self) -> OwnedPick<M> {
-        let report = std::mem::replace(&mut self.report, Report::nothing());
+        let report = std::mem::replace(&mut self.report, Report(TOLD));
         OwnedPick::resume(self.lease.again(), report)
     }
 }
@@ -126,47 +123,57 @@ impl<'a, M> Pick<'a, M> {
 impl Report {
     #[inline]
     pub(super) fn since(began: u64) -> Self {
-        Self {
-            began,
-            told: false,
-            sticky: false,
-        }
+        Self(began)
     }
 
-    fn nothing() -> Self {
-        Self {
-            began: 0,
-            told: true,
-            sticky: false,
-        }
+    #[inline]
+    fn began(&self) -> u64 {
+        self.0 & LATEST
+    }
+
+    /// Whether nothing was said before.
+    #[inline]
+    fn tell(&mut self) -> bool {
+        let first = self.0 & TOLD == 0;
+        self.0 |= TOLD;
+        first
     }
 
     #[inline]
     pub(super) fn succeed<M>(&mut self, owner: &Core<M>, slot: &Slot<M>) {
-        if !std::mem::replace(&mut self.told, true) {
-            owner.succeeded(slot, self.began);
+        // A use that was not timed, of a member that is well, needs no word more.
+        let plain = self.began() == UNTIMED && !slot.pulse.is_troubled();
+        if self.tell() && !plain {
+            owner.succeeded(slot, self.began());
         }
     }
 
     pub(super) fn succeed_after<M>(&mut self, owner: &Core<M>, slot: &Slot<M>, took: Duration) {
-        if !std::mem::replace(&mut self.told, true) {
+        if self.tell() {
             owner.succeeded_after(slot, took);
         }
     }
 
     pub(super) fn fail<M>(&mut self, owner: &Core<M>, slot: &Slot<M>) {
-        if !std::mem::replace(&mut self.told, true) {
-            owner.failed(slot, self.began);
+        if self.tell() {
+            owner.failed(slot, self.began());
         }
     }
 
     /// The use is over, told or not.
     #[inline]
     pub(super) fn end<M>(&self, owner: &Core<M>, slot: &Slot<M>) {
-        if !self.told {
-            owner.abandoned(slot, self.began);
+        if self.0 & (TOLD | STICKY) != TOLD {
+            self.end_of_another_kind(owner, slot);
         }
-        if self.sticky {
+    }
+
+    #[inline(never)]
+    fn end_of_another_kind<M>(&self, owner: &Core<M>, slot: &Slot<M>) {
+        if self.0 & TOLD == 0 {
+            owner.abandoned(slot, self.began());
+        }
+        if self.0 & STICKY != 0 {
             owner.sticky.left();
         }
     }
@@ -197,3 +204,9 @@ impl<M: fmt::Debug> fmt::Debug for Pick<'_, M> {
             .finish_non_exhaustive()
     }
 }
+
+/// The use was told of.
+const TOLD: u64 = 1 << 63;
+/// It was a pick by key.
+const STICKY: u64 = 1 << 62;
+const _: () = assert!(LATEST & (TOLD | STICKY) == 0);

@@ -53,6 +53,10 @@ pub(super) struct Lease<'a, M> {
     owner: &'a Arc<Core<M>>,
 }
 
+/// A use that is counted, and has to be made a lease: dropped as it is, it would never end.
+#[must_use = "a use that is not made a lease never ends"]
+pub(super) struct Entered<'a, M>(&'a Slot<M>);
+
 /// A use that borrows nothing: it keeps all slots alive as well.
 pub(super) struct OwnedLease<M> {
     number: u32,
@@ -72,12 +76,12 @@ impl<M> Slot<M> {
 
     /// Uses the member, unless the slot is closed.
     #[inline]
-    pub(super) fn enter<'a>(&'a self, owner: &'a Arc<Core<M>>) -> Option<Lease<'a, M>> {
+    pub(super) fn enter(&self, owner: &Core<M>) -> Option<Entered<'_, M>> {
         // Acquire pairs with the Release of `fill`.
         let before = self.life.fetch_add(1, Ordering::Acquire);
         // Half of what the count can hold, so that no number of threads carries it into the flags.
         if before & OPEN != 0 && before & COUNT < MOST {
-            return Some(Lease { slot: self, owner });
+            return Some(Entered(self));
         }
         self.leave(owner);
         None
@@ -160,6 +164,17 @@ impl<M> Slot<M> {
         MemberId {
             slot: self.number,
             generation: self.generation.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl<'a, M> Entered<'a, M> {
+    /// The owner is the one whose slot was entered.
+    #[inline]
+    pub(super) fn lease(self, owner: &'a Arc<Core<M>>) -> Lease<'a, M> {
+        Lease {
+            slot: self.0,
+            owner,
         }
     }
 }

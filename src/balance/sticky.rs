@@ -79,12 +79,12 @@ impl<M> Core<M> {
         let mut cells = Rng::with_seed(key);
         let homes = repeat_with(|| self.home(cells.next_u64())).take(TRIES);
         let mut homes = homes.filter_map(|number| self.slots.get(number));
-        if let Some(lease) = homes
+        if let Some(entered) = homes
             .by_ref()
             .filter(room)
             .find_map(|slot| slot.enter(self))
         {
-            return Ok((lease, now));
+            return Ok((entered.lease(self), now));
         }
         // All of them are busy or out: whoever has room, beginning at a place of the key's own.
         let skipped = (key >> 32) as usize % self.table.all().count().max(1);
@@ -95,7 +95,7 @@ impl<M> Core<M> {
             .chain(self.table.all().take(skipped));
         let mut all = all.filter_map(|number| self.slots.get(number)).filter(room);
         match all.find_map(|slot| slot.enter(self)) {
-            Some(lease) => Ok((lease, now)),
+            Some(entered) => Ok((entered.lease(self), now)),
             None => self.pick().inspect_err(|_| self.sticky.left()),
         }
     }

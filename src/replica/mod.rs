@@ -12,7 +12,9 @@ pub mod pool;
 mod position;
 mod preference;
 mod probe;
+pub mod recovery;
 mod replica_pool;
+mod statement;
 mod token;
 pub mod topology;
 mod ways;
@@ -25,7 +27,8 @@ pub use position::{Epoch, Fork, InvalidPosition, Position, SystemId};
 pub use preference::ReadPreference;
 pub use probe::{Probe, Role};
 pub use replica_pool::{
-    AsyncMonitor, Events, Lent, Monitor, Op, Recovery, ReplicaBuildError, ReplicaError,
+    AsyncMonitor, Events, Lent, LostWrites, Monitor, Op, ReplicaBuildError, ReplicaError,
     ReplicaPool, ReplicaPoolBuilder, RoleChanged, ServerError,
 };
+pub use statement::{Access, StatementClassifier};
 pub use token::{CausalToken, InvalidToken};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::builder::UPKEEP;
 use super::core::{Core, Job, Order};
-use super::duties::{Connections, Recovery, Report, recovery};
+use super::duties::{Connections, LostWrites, Report, recovery};
 use crate::replica::topology::{Action, AsyncLease, Input, NodeId, Outcome};
 use crate::replica::ways::{Awaiting, Ways, within};
 use crate::replica::{Async, AsyncProber, AsyncPromoter, Endpoint, Position, Probe};
@@ -15,7 +15,7 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 type PerformAsync<C> = for<'a> fn(&'a C, &'a Order) -> Boxed<'a, Option<Outcome>>;
 
-type RecoverAsync = Box<dyn Fn(Recovery) -> Boxed<'static, Option<bool>> + Send + Sync>;
+type RecoverAsync = Box<dyn Fn(LostWrites) -> Boxed<'static, Option<bool>> + Send + Sync>;
 
 /// [`Monitor`](super::Monitor) as a future; made by [`monitor_async`](super::ReplicaPool::monitor_async).
 #[must_use = "a monitor does nothing until it runs"]
@@ -68,7 +68,10 @@ impl<C: AsyncProber> AsyncMonitor<C> {
     }
 
     /// Recovers with this closure what a former primary has and the new one has not; see [`Monitor::recovering`](super::Monitor::recovering).
-    pub fn recovering<F>(mut self, recover: impl Fn(Recovery) -> F + Send + Sync + 'static) -> Self
+    pub fn recovering<F>(
+        mut self,
+        recover: impl Fn(LostWrites) -> F + Send + Sync + 'static,
+    ) -> Self
     where
         F: Future<Output = Option<bool>> + Send + 'static,
     {

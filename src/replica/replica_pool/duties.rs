@@ -11,7 +11,7 @@ use crate::time::Instant;
 /// What a recovery is about: the arguments of [`Action::Recover`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Recovery {
+pub struct LostWrites {
     /// The old primary.
     pub from: Endpoint,
     /// The new one.
@@ -44,14 +44,14 @@ impl<C: Client> Connections<C> {
 }
 
 /// What an order to recover says.
-pub(super) fn recovery(order: &Order, deadline: Instant) -> Option<Recovery> {
+pub(super) fn recovery(order: &Order, deadline: Instant) -> Option<LostWrites> {
     let Action::Recover {
         timeline, after, ..
     } = order.action
     else {
         return None;
     };
-    Some(Recovery {
+    Some(LostWrites {
         from: order.server.clone(),
         to: order.other.clone()?,
         timeline,

@@ -4,7 +4,7 @@ use std::thread;
 
 use super::builder::UPKEEP;
 use super::core::{Core, Job, Order};
-use super::duties::{Connections, Recovery, Report, recovery};
+use super::duties::{Connections, LostWrites, Report, recovery};
 use crate::replica::topology::{Action, Input, Lease, Outcome};
 use crate::replica::ways::{Blocking, run};
 use crate::replica::{Position, Prober, Promoter};
@@ -28,7 +28,7 @@ pub struct Monitor<C: Prober> {
 /// Does what a failover takes; nothing comes of it if it fails.
 type Perform<C> = fn(&C, &Order, Instant) -> Option<Outcome>;
 
-type Recover = Box<dyn Fn(&Recovery) -> Option<bool> + Send + Sync>;
+type Recover = Box<dyn Fn(&LostWrites) -> Option<bool> + Send + Sync>;
 
 /// Asks for a lease or gives it back, and says what came of it.
 type LeaseOf<T> = Box<dyn Fn(T) -> Input + Send + Sync>;
@@ -68,7 +68,7 @@ impl<C: Prober> Monitor<C> {
     #[must_use]
     pub fn recovering(
         mut self,
-        recover: impl Fn(&Recovery) -> Option<bool> + Send + Sync + 'static,
+        recover: impl Fn(&LostWrites) -> Option<bool> + Send + Sync + 'static,
     ) -> Self {
         self.recover = Some(Box::new(recover));
         self
