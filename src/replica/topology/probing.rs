@@ -56,6 +56,9 @@ impl Step<'_> {
         };
         if answer.role == Role::Replica {
             node.kept = Some((answer.epoch.timeline, answer.reach()));
+            node.history = Vec::new();
+        } else if node.history != answer.history {
+            node.history.clone_from(&answer.history);
         }
         let same = |seen: &Seen| seen.role == answer.role && seen.epoch == answer.epoch;
         node.seen = Some(Seen {
@@ -110,7 +113,10 @@ impl Step<'_> {
         let (head, max_lag) = (self.t.head, self.t.settings.max_lag);
         let diverged = self.diverged_at(id);
         let seen = self.t.get(id).and_then(|node| node.seen);
-        let Some(seen) = seen.filter(|seen| seen.role == Role::Replica) else {
+        let ours = |seen: &Seen| {
+            seen.role == Role::Replica && self.t.system.is_none_or(|system| system == seen.system)
+        };
+        let Some(seen) = seen.filter(ours) else {
             return;
         };
         if let Some(after) = diverged {
