@@ -137,7 +137,7 @@ const CASES: &[Case] = &[
     Case("a new server serves", "a:p b:r c:add c:r@5 c:r@100", "normal a1 | b c"),
     Case("a new server that is not ours", "a:p b:r c:add c:zr", "normal a1 | b | c alien"),
     Case("a new server that says it is primary of this epoch", "a:p b:r c:add c:p", "normal a1 | b | c twin"),
-    Case("a new server that is the next primary", "a:p b:r c:add c:p/2", "normal c2 | b | a unknown"),
+    Case("a new server that is the next primary", "a:p b:r c:add c:p/2", "normal c2 |  | a unknown, b diverged"),
     Case("the same server is not added twice", "a:p b:r b:add", "normal a1 | b"),
     Case("a server that is drained", "a:p b:r b:drain", "normal a1 |  | b draining"),
     Case("a server that is drained and removed", "a:p b:r c:r b:drain b:remove", "normal a1 | c"),

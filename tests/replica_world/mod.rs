@@ -46,6 +46,13 @@ pub(crate) struct Server {
     pub(crate) lease_until: Option<u64>,
 }
 
+impl Server {
+    /// One that is fenced is switched off.
+    pub(crate) fn runs(&self) -> bool {
+        self.up && !self.fenced
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) servers: Vec<Server>,
@@ -153,7 +160,7 @@ impl Cluster {
     /// A replica receives what is there for it, and applies some of what it has.
     pub(crate) fn receive(&mut self, replica: usize, rng: &mut Rng) {
         let from = self.servers[replica].following;
-        let heard = self.linked(replica, from) && self.servers[from].up;
+        let heard = self.linked(replica, from) && self.servers[from].runs();
         if !self.servers[replica].up || self.servers[replica].role == Role::Primary {
             return;
         }

@@ -28,7 +28,8 @@ pub enum Effect {
         generation: u64,
     },
     /// Do this to a server. Ends with [`Input::Finished`](super::Input::Finished) or
-    /// [`Input::Failed`](super::Input::Failed); without either by the deadline it counts as failed.
+    /// [`Input::Failed`](super::Input::Failed); without either by the deadline it counts as failed. It must not be begun
+    /// after that: a promotion that comes late makes a second primary.
     Perform {
         /// To be handed back.
         operation: OperationId,

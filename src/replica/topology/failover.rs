@@ -80,6 +80,10 @@ impl Failover {
         found.map(|(_, reach)| *reach)
     }
 
+    pub(super) fn lease_ends(&self) -> Option<Instant> {
+        self.grant.as_ref().map(|grant| grant.until)
+    }
+
     fn old_primary(&self) -> Option<&OldPrimary> {
         self.grant.as_ref().map(|grant| &grant.old_primary)
     }
@@ -132,12 +136,7 @@ impl Step<'_> {
             }
         }
         // Whoever lives on a later line follows a primary that is yet to be found.
-        if let Some(epoch) = self.later_epoch() {
-            // It is given the time to answer. If it does not, it is lost as well, and may be anybody
-            // who is not known to be a replica.
-            self.t.epoch = Some(epoch);
-            self.t.failover.is_behind = true;
-            self.abandon(FailoverRefused::Behind { epoch });
+        if self.is_behind() {
             return;
         }
         // Nobody is fenced where it would be of no use.
@@ -194,6 +193,7 @@ impl Step<'_> {
         let failover = &mut self.t.failover;
         failover.operations.retain(Pending::is_repair);
         failover.not_before = self.now + self.t.settings.retry_after;
+        self.release();
         self.enter(Phase::PrimarySuspect);
         self.hurry_all();
     }
@@ -262,6 +262,9 @@ impl Step<'_> {
     }
 
     fn elect(&mut self) {
+        if self.is_behind() {
+            return;
+        }
         self.enter(Phase::Electing);
         for node in self.eligible().iter() {
             if let Some(node) = self.t.get_mut(node) {
@@ -269,6 +272,18 @@ impl Step<'_> {
             }
             self.perform(Action::StopReceiver { node });
         }
+    }
+
+    /// Whether somebody else has promoted meanwhile. Whoever became primary is given the time to answer. If it does not, it is
+    /// lost as well, and may be anybody who is not known to be a replica.
+    fn is_behind(&mut self) -> bool {
+        let Some(epoch) = self.later_epoch() else {
+            return false;
+        };
+        self.t.epoch = Some(epoch);
+        self.t.failover.is_behind = true;
+        self.abandon(FailoverRefused::Behind { epoch });
+        true
     }
 
     /// The latest epoch after the known one that a replica lives in. Further ahead than one promotion it needs a
@@ -303,6 +318,9 @@ impl Step<'_> {
 
     fn go_on_electing(&mut self) {
         if self.is_performing(|action| matches!(action, Action::StopReceiver { .. })) {
+            return;
+        }
+        if self.is_behind() {
             return;
         }
         let stopped = &self.t.failover.stopped;
@@ -488,18 +506,19 @@ impl Snapshot {
     /// How many of which standbys must be stopped for one of them to have every write that was acknowledged.
     fn quorum(&self) -> Option<(usize, NodeSet)> {
         let synchronous = self.settings.synchronous.as_ref()?;
-        // One that was not found may be any of them.
+        // One that was not found may be any of them, and is none of those who are stopped.
         let old = self.primary.filter(|_| !self.failover.is_behind);
         let old = old.and_then(|id| self.get(id));
         let old = old.map(|node| node.endpoint().name());
-        let standbys = synchronous.among.iter().map(|name| &**name);
-        let standbys: Vec<&str> = standbys.filter(|name| Some(*name) != old).collect();
+        let named = synchronous.among.iter().map(|name| &**name);
+        let standbys: Vec<&str> = named.filter(|name| Some(*name) != old).collect();
         let among = self
             .members()
             .filter(|node| standbys.contains(&node.endpoint().name()))
             .map(Node::id)
             .collect();
-        let needed = (standbys.len() + 1).saturating_sub(synchronous.acknowledgements);
+        let count = standbys.len() - usize::from(old.is_none() && !standbys.is_empty());
+        let needed = (count + 1).saturating_sub(synchronous.acknowledgements);
         Some((needed, among))
     }
 }

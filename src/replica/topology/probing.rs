@@ -33,6 +33,7 @@ impl Step<'_> {
 
     fn note(&mut self, id: NodeId, answer: &Probe, rtt: Duration) {
         let (now, head, head_at) = (self.now, self.t.head, self.t.head_at);
+        let is_known = self.t.epoch.is_some();
         let Some(node) = self.t.get_mut(id) else {
             return;
         };
@@ -40,7 +41,7 @@ impl Step<'_> {
         node.failures = 0;
         let before = node.seen;
         // Who has all that the primary was seen to have is no older than that sight.
-        let level = answer.position >= head;
+        let level = is_known && answer.position >= head;
         let is_fresh = level || answer.receiving != Some(false);
         let fresh_at = match before {
             Some(seen) if !is_fresh => seen.fresh_at,

@@ -262,7 +262,10 @@ impl Step<'_> {
             }
             _ => settings.operation_timeout,
         };
-        let deadline = self.now + within;
+        let mut deadline = self.now + within;
+        if let (Action::Promote { .. }, Some(until)) = (action, self.t.failover.lease_ends()) {
+            deadline = deadline.min(until);
+        }
         let operation = OperationId(self.t.number());
         self.t.failover.operations.push(Pending {
             operation,
