@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::failover::Suspicion;
 use super::lineage::Kept;
 use super::node::Seen;
@@ -37,6 +39,19 @@ impl Step<'_> {
             }
         }
         self.resolve();
+        let head = self.t.head;
+        for seen in self
+            .t
+            .nodes
+            .iter_mut()
+            .flatten()
+            .filter_map(|n| n.seen.as_mut())
+        {
+            // Whoever has all that the primary had was not behind then.
+            if self.t.primary.is_some() && seen.applied >= head {
+                seen.lag = Some(Duration::ZERO);
+            }
+        }
         for id in self.t.ids().iter() {
             self.judge(id);
         }
