@@ -296,6 +296,23 @@ mod latency {
     }
 
     #[test]
+    fn where_requests_are_few_every_one_is_timed() {
+        let (clock, builder) = virtual_time();
+        let (balancer, _) = numbers(builder, &[1.0]);
+        let request = |millis| {
+            clock.advance(Duration::from_millis(50));
+            let pick = balancer.pick().unwrap();
+            clock.advance(Duration::from_millis(millis));
+            pick.succeed();
+        };
+        (0..100).for_each(|_| request(10));
+        // Each is a spike, of which half is taken: if only one of them were seen, it would be less.
+        [100, 400, 1600].into_iter().for_each(request);
+        let latency = balancer.members()[0].latency.as_millis();
+        assert!((850..950).contains(&latency), "{latency}");
+    }
+
+    #[test]
     fn a_quick_failure_does_not_look_quick() {
         let (clock, builder) = virtual_time();
         let (balancer, _) = numbers(builder.no_ejection(), &[1.0; 3]);
@@ -512,6 +529,19 @@ mod health {
         let (_, builder) = virtual_time();
         let (alone, ids) = numbers(builder, &[1.0]);
         assert_eq!(alone.pick_other(ids[0]).unwrap().id(), ids[0]);
+    }
+
+    #[test]
+    fn who_comes_back_from_an_ejection_starts_slowly() {
+        let (clock, builder) = virtual_time();
+        let (balancer, ids) = numbers(builder.policy(Policy::RoundRobin), &[1.0; 4]);
+        fail(&balancer, ids[0], 5);
+        clock.advance(SECOND);
+        let early = counts(&balancer, 4, 1000)[0];
+        assert!((10..60).contains(&early), "{early}");
+        clock.advance(SECOND * 11);
+        counts(&balancer, 4, 1);
+        assert!((245..=255).contains(&counts(&balancer, 4, 1000)[0]));
     }
 
     #[test]
@@ -912,6 +942,27 @@ mod autoscaling {
             clock.advance(SECOND * 15);
         }
         assert_eq!(servers, 5);
+    }
+
+    #[test]
+    fn a_load_that_swings_does_not_make_the_size_swing() {
+        let clock = ManualClock::new();
+        let mut scaler = Autoscaler::new(0.6, 2..=30).unwrap();
+        let mut servers = 10;
+        let mut sizes = Vec::new();
+        // Two minutes of much, two of little, for an hour.
+        for step in 0..240 {
+            let work = if step / 8 % 2 == 0 { 12.0 } else { 3.0 };
+            servers = scaler.observe(clock.now(), servers, busy(work, servers));
+            sizes.push(servers);
+            clock.advance(SECOND * 15);
+        }
+        let settled = sizes[8];
+        assert!((20..=22).contains(&settled), "{sizes:?}");
+        assert!(sizes[8..].iter().all(|size| *size == settled), "{sizes:?}");
+        // More than there may be is cut, and not forgotten once there is less.
+        assert_eq!(scaler.observe(clock.now(), 30, 5.0), 30);
+        assert_eq!(scaler.observe(clock.now(), 30, 0.0), 30);
     }
 
     proptest! {

@@ -63,6 +63,20 @@ fn it_goes_on_where_it_was_saved() {
     assert_eq!(values.lag(), 0);
 }
 
+/// What is behind the position and the batch may be more than a number holds.
+#[test]
+fn a_batch_may_be_as_large_as_a_number_is() {
+    let queue = event_log().open_on(SimDisk::new(1)).unwrap();
+    publish(&queue, 1..=10);
+    let mut values = collect().open(&queue, MemoryStore::new()).unwrap();
+    values.run_once(3).unwrap();
+    assert_eq!(values.run_once(usize::MAX).unwrap().folded, 7);
+    assert_eq!(values.rebuild(usize::MAX).unwrap().folded, 10);
+    publish(&queue, 11..=12);
+    assert_eq!(values.catch_up(usize::MAX).unwrap().folded, 2);
+    assert_eq!(values.state(), Some(&(1..=12).collect()));
+}
+
 /// What is for workers would make a second fold differ from the first.
 #[test]
 fn priority_delay_and_time_to_live_change_nothing() {

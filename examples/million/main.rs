@@ -1,5 +1,5 @@
 //! From one server to a million users: what a cache does for *your* traffic, and
-//! what happens when one database is no longer enough.
+//! what happens when one server, and one database, are no longer enough.
 //!
 //! ```text
 //! cargo run --release --example million                     # a made-up day
@@ -10,7 +10,8 @@
 //! many it answers at which size, with which policy, and how far that is from
 //! the best possible; what a time-to-live costs; and what happens when
 //! everything expires at once, or everybody wants the same key, with and
-//! without the means against it. Then the real [`tenfold::router`]: a million users on
+//! without the means against it. Then the real [`tenfold::balance`]: one server becomes ten, and one of
+//! the ten is slow, fails, or dies. Then the real [`tenfold::router`]: a million users on
 //! four shards become five, a shard dies, and a celebrity has a quarter of all
 //! requests. With the features `queue` and `test-util` also the real `tenfold::queue`:
 //! more orders than the database takes, workers that die, and a power cut. Prints tables and

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::show::{bytes, count, duration, name, percent, span};
-use crate::study::{Growth, POLICIES, Row, Rush, ShardKeys, Sizes, Study, Summary};
+use crate::show::{bytes, count, duration, name, percent, span, wait};
+use crate::study::{Growth, POLICIES, Row, Rush, Servers, ShardKeys, Sizes, Study, Summary};
 
 /// All tables, one after the other.
 pub(crate) fn tables(study: &Study) -> String {
@@ -15,6 +15,7 @@ pub(crate) fn tables(study: &Study) -> String {
     time_to_live(&mut text, study);
     shard_keys(&mut text, &study.shard_keys);
     disasters(&mut text, study);
+    servers(&mut text, &study.servers);
     shards(&mut text, study);
     rush(&mut text, study.rush.as_ref());
     heading(&mut text, "What to do");
@@ -285,6 +286,34 @@ fn shards(text: &mut String, study: &Study) {
     table(text, &loads);
 }
 
+fn servers(text: &mut String, servers: &Servers) {
+    heading(text, "One server becomes ten, and one of the ten goes bad");
+    line(
+        text,
+        "  made up, in virtual time, round robin and the real balancer:",
+    );
+    rows(text, &servers.rows());
+    line(text, &wrap(&servers_facts(servers), "  "));
+}
+
+/// What the servers carry, for the terminal and the page.
+pub(crate) fn servers_facts(servers: &Servers) -> String {
+    let carries = |(servers, carries): &(usize, f64)| {
+        let carries = count(*carries as u64);
+        match servers {
+            1 => format!("One server carries {carries} requests a second"),
+            more => format!("{more} carry {carries}"),
+        }
+    };
+    let growth: Vec<_> = servers.growth.iter().map(carries).collect();
+    format!(
+        "{}, with 99 of 100 answered within {}: more than in proportion, since a request that one server has no \
+         worker for finds one elsewhere.",
+        growth.join(", "),
+        wait(Servers::BOUND),
+    )
+}
+
 fn rush(text: &mut String, rush: Option<&Rush>) {
     heading(text, "A ticket rush");
     let Some(rush) = rush else {
@@ -314,14 +343,17 @@ pub(crate) fn rush_facts(rush: &Rush) -> String {
         )
     };
     format!(
-        "{} orders were confirmed, with {} syncs, and at most {} waited (the bound is {}){may_wait}. The power \
+        "{} orders were confirmed, with {} syncs, and at most {} waited (the bound is {}){may_wait}. In no second \
+         did the database get more than {}. The power \
          went in the middle of the sale, with {} orders waiting; handed out twice, and \
-         booked once: {}. A worker died with an order in hand, and another booked it when the lease ended after {}. The \
+         booked once: {}. A worker died with an order in hand, and another booked it when the lease ended after {}; all \
+         others were booked in the order in which they were published, the power cut notwithstanding. The \
          order that the database refuses is with the dead letters.",
         count(queued.confirmed),
         count(queued.syncs),
         count(queued.deepest()),
         count(Rush::MAX_PENDING),
+        count(queued.busiest),
         count(queued.waiting_at_cut),
         count(queued.again),
         duration(Rush::LEASE),

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::builder::BalancerBuilder;
 use super::core::Core;
+use super::slot::Lease;
 use super::{
-    BalancerStats, Drain, Health, Member, MemberError, MemberId, MemberStatus, Pick, PickError,
-    UnknownMember,
+    BalancerStats, Drain, Health, Member, MemberError, MemberId, MemberStatus, OwnedPick, Pick,
+    PickError, UnknownMember,
 };
 use crate::hash::StableKey;
 
@@ -100,14 +101,71 @@ impl<M> Balancer<M> {
         self.0.pick_sticky(key.stable_hash(0)).map(Pick::sticky)
     }
 
+    /// Chooses among some of the members by the policy: for who has reasons of its own, and wants the
+    /// rest to be decided here.
+    ///
+    /// Members that are not there any more are passed over. Of the others those come first that any pick could
+    /// get; if none of them is on the list, healthy ones of another level, and if there is none of those
+    /// either, the rest, unless the [panic threshold](BalancerBuilder::panic_threshold) is 0. Takes a time
+    /// proportional to the list, no lock, and no memory. Round robin is even among them, but not in
+    /// their order.
+    ///
+    /// ```
+    /// use tenfold::balance::Balancer;
+    ///
+    /// let balancer = Balancer::new();
+    /// let ids = ["a", "b", "c"].map(|server| balancer.add(server));
+    /// let [a, _, c] = [ids[0]?, ids[1]?, ids[2]?];
+    /// assert!((0..10).all(|_| *balancer.pick_among(&[a, c]).unwrap() != "b"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`PickError::NoneWanted`] if none of these is there; [`PickError`] otherwise if there is nobody at all, or
+    /// nobody healthy.
+    pub fn pick_among(&self, ids: &[MemberId]) -> Result<Pick<'_, M>, PickError> {
+        self.0.pick_among(ids).map(Pick::new)
+    }
+
+    /// [`pick_among`](Self::pick_among) those that the closure wants. It is asked for every
+    /// member that there is, once or twice, and holds no lock; while it runs, the member counts as in use.
+    ///
+    /// ```
+    /// use tenfold::balance::Balancer;
+    ///
+    /// let balancer = Balancer::new();
+    /// for port in 8000..8010 {
+    ///     balancer.add(("10.0.0.1", port))?;
+    /// }
+    /// let even = balancer.pick_where(|_, (_, port)| port % 2 == 0)?;
+    /// assert_eq!(even.1 % 2, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`pick_among`](Self::pick_among).
+    pub fn pick_where(
+        &self,
+        wanted: impl Fn(MemberId, &M) -> bool,
+    ) -> Result<Pick<'_, M>, PickError> {
+        self.0.pick_where(wanted).map(Pick::new)
+    }
+
+    /// [`pick`](Self::pick), borrowing nothing: what it lends may be held in a task that is spawned.
+    /// Other picks have [`Pick::into_owned`].
+    ///
+    /// # Errors
+    /// [`PickError`] if there is nobody.
+    pub fn pick_owned(&self) -> Result<OwnedPick<M>, PickError> {
+        self.0.pick().map(OwnedPick::new)
+    }
+
     /// Uses a certain member, say for a probe. How that goes says nothing to the policy.
     ///
     /// # Errors
     /// [`UnknownMember`] if it was removed.
     pub fn get(&self, id: MemberId) -> Result<Pick<'_, M>, UnknownMember> {
-        let slot = self.0.slots.get(id.slot).ok_or(UnknownMember(id))?;
-        let lease = slot.enter(&self.0).filter(|lease| lease.slot.id() == id);
-        lease.map(Pick::silent).ok_or(UnknownMember(id))
+        self.lease(id).map(Pick::silent)
     }
 
     /// Adds a member of weight 1. Unless nobody was picked yet, it starts
@@ -141,6 +199,32 @@ impl<M> Balancer<M> {
     /// [`UnknownMember`] if it was removed already.
     pub fn drain(&self, id: MemberId) -> Result<Drain<M>, UnknownMember> {
         self.0.remove(id)
+    }
+
+    /// Says how many requests a member has by its own account, those of other clients included: what it wrote beside
+    /// an answer, or said to a probe. [`Policy::Adaptive`](super::Policy::Adaptive) counts them as
+    /// waiting there, and forgets it with a time constant of a second; other policies do not ask.
+    ///
+    /// ```
+    /// use tenfold::balance::Balancer;
+    ///
+    /// let balancer = Balancer::new();
+    /// let busy = balancer.add("a")?;
+    /// let idle = balancer.add("b")?;
+    /// balancer.report_load(busy, 40)?;
+    /// assert_eq!(balancer.pick()?.id(), idle);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`UnknownMember`] if it was removed.
+    pub fn report_load(&self, id: MemberId, requests: u32) -> Result<(), UnknownMember> {
+        let lease = self.lease(id)?;
+        // Ours are counted anyway, and one of them is this use.
+        let ours = lease.slot.in_flight().saturating_sub(1);
+        let others = requests.saturating_sub(ours);
+        lease.slot.pulse.set_others(others as f32);
+        Ok(())
     }
 
     /// Says that a member's probes fail, or whatever else tells that it shall get nothing for now. Answers
@@ -205,6 +289,15 @@ impl<M> Balancer<M> {
             spared: roster.spared,
             panics: roster.panics,
         }
+    }
+}
+
+impl<M> Balancer<M> {
+    fn lease(&self, id: MemberId) -> Result<Lease<'_, M>, UnknownMember> {
+        let slot = self.0.slots.get(id.slot).ok_or(UnknownMember(id))?;
+        let lease = slot.enter(&self.0).map(|entered| entered.lease(&self.0));
+        let lease = lease.filter(|lease| lease.slot.id() == id);
+        lease.ok_or(UnknownMember(id))
     }
 }
 

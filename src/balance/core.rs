@@ -4,12 +4,15 @@
 //! and to remove, when a member is ejected, and about ten times a second by the pick that comes when
 //! it is time to [look](Core::look) at everybody; that one does not wait for it.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::chance::{Chance, GOLDEN};
 use super::drain::Drain;
-use super::estimate::{PENALTY, PRIOR};
+use super::estimate::{PENALTY, PRIOR, Standing};
 use super::roster::{Entry, Roster};
 use super::settings::Settings;
-use super::slot::{Lease, Slot, Slots};
+use super::slot::{Entered, Lease, Slot, Slots};
 use super::sticky::Sticky;
 use super::table::{LEVELS, Table, View};
 use super::{Member, MemberError, MemberId, PickError, Policy, UnknownMember};
@@ -56,31 +59,66 @@ impl<M> Core<M> {
 
     /// Uses a member that the policy chooses. Answers also since when, if the policy asks for that.
     #[inline]
-    pub(super) fn pick(&self) -> Result<(Lease<'_, M>, u64), PickError> {
+    pub(super) fn pick(self: &Arc<Self>) -> Result<(Lease<'_, M>, u64), PickError> {
+        match self.enter_one() {
+            Some((entered, now)) => Ok((entered.lease(self), now)),
+            None => self.pick_slowly(None),
+        }
+    }
+
+    /// The part of a pick that is long: it is called, and not repeated wherever somebody picks. What it
+    /// answers fits into registers, since whatever is written to memory is what the next locked instruction waits for.
+    #[inline(never)]
+    fn enter_one(&self) -> Option<(Entered<'_, M>, u64)> {
+        match self.settings.policy {
+            Policy::RoundRobin => self.enter_next(),
+            _ => self.enter_best(),
+        }
+    }
+
+    // Apart from the others, which need more registers and would have it save them.
+    #[inline(never)]
+    fn enter_next(&self) -> Option<(Entered<'_, M>, u64)> {
+        let turn = self.chance.turn();
+        if turn & self.untimed.load(Ordering::Relaxed) == 0 {
+            return self.enter_timed(turn);
+        }
+        let view = self.table.level(|| self.chance.random(turn));
+        let entered = self.next(view, turn)?.enter(self)?;
+        Some((entered, UNTIMED))
+    }
+
+    #[inline(never)]
+    fn enter_best(&self) -> Option<(Entered<'_, M>, u64)> {
         let turn = self.chance.turn();
         let now = self.moment(turn);
-        if let Some(lease) = self.try_pick(turn, now) {
-            return Ok((lease, now));
-        }
-        self.pick_slowly(None, now).map(|lease| (lease, now))
+        let entered = self.try_pick(turn, now)?;
+        Some((entered, now))
+    }
+
+    #[inline(never)]
+    fn enter_timed(&self, turn: u64) -> Option<(Entered<'_, M>, u64)> {
+        let now = self.moment(turn);
+        let entered = self.try_pick(turn, now)?;
+        Some((entered, now))
     }
 
     /// The same, and somebody else than this one if there is anybody.
-    pub(super) fn pick_other(&self, than: MemberId) -> Result<(Lease<'_, M>, u64), PickError> {
-        let turn = self.chance.turn();
-        let now = self.moment(turn);
-        let picked = self.try_pick(turn, now);
-        if let Some(lease) = picked.filter(|lease| lease.slot.id() != than) {
-            return Ok((lease, now));
+    pub(super) fn pick_other(
+        self: &Arc<Self>,
+        than: MemberId,
+    ) -> Result<(Lease<'_, M>, u64), PickError> {
+        if let Some((entered, now)) = self.enter_one() {
+            let lease = entered.lease(self);
+            if lease.slot.id() != than {
+                return Ok((lease, now));
+            }
         }
-        match self.pick_slowly(Some(than), now) {
-            Ok(lease) => Ok((lease, now)),
-            Err(_) => self.pick(),
-        }
+        self.pick_slowly(Some(than)).or_else(|_| self.pick())
     }
 
     #[inline]
-    fn try_pick(&self, turn: u64, now: u64) -> Option<Lease<'_, M>> {
+    fn try_pick(&self, turn: u64, now: u64) -> Option<Entered<'_, M>> {
         let view = self.table.level(|| self.chance.random(turn));
         self.choose(view, turn, now)?.enter(self)
     }
@@ -88,17 +126,18 @@ impl<M> Core<M> {
     /// The member was removed while it was chosen, or is not wanted: a few more tries, and then
     /// whoever comes first.
     #[cold]
-    fn pick_slowly(&self, except: Option<MemberId>, now: u64) -> Result<Lease<'_, M>, PickError> {
+    fn pick_slowly(
+        self: &Arc<Self>,
+        except: Option<MemberId>,
+    ) -> Result<(Lease<'_, M>, u64), PickError> {
+        let now = self.moment(0);
         let wanted = |lease: &Lease<'_, M>| Some(lease.slot.id()) != except;
-        let mut tries = (0..TRIES).filter_map(|_| self.try_pick(self.chance.turn(), now));
-        if let Some(lease) = tries.find(wanted) {
-            return Ok(lease);
-        }
-        let mut rest = self
-            .table
-            .all()
-            .filter_map(|slot| self.slots.get(slot)?.enter(self));
-        rest.find(wanted).ok_or_else(|| self.vacant())
+        let tries = (0..TRIES).filter_map(|_| self.try_pick(self.chance.turn(), now));
+        let rest = self.table.all();
+        let rest = rest.filter_map(|slot| self.slots.get(slot)?.enter(self));
+        let mut all = tries.chain(rest).map(|entered| entered.lease(self));
+        let found = all.find(wanted).ok_or_else(|| self.vacant())?;
+        Ok((found, now))
     }
 
     pub(super) fn vacant(&self) -> PickError {
@@ -112,34 +151,35 @@ impl<M> Core<M> {
     #[inline]
     fn choose(&self, view: View, turn: u64, now: u64) -> Option<&Slot<M>> {
         match self.settings.policy {
-            Policy::RoundRobin if !view.is_weighted() => {
-                let place = (turn as u32).checked_rem(view.len())?;
-                self.slots.get(self.table.at(view, place))
-            }
-            // Multiples of the golden ratio come back to any part of a circle at most three different
-            // distances apart: no member's turns are bunched.
-            Policy::RoundRobin => {
-                let point = turn.wrapping_mul(GOLDEN) >> 32;
-                self.slots.get(self.table.at_point(view, point as u32))
-            }
+            Policy::RoundRobin => self.next(view, turn),
             Policy::Random => {
                 let point = self.chance.random(turn) >> 32;
                 self.slots.get(self.table.at_point(view, point as u32))
             }
-            Policy::LeastRequest => self.best_of_two(view, turn, |slot| {
-                (slot.in_flight() + 1) as f32 * slot.pulse.scale()
-            }),
+            Policy::LeastRequest => self.best_of_two(view, turn, queue),
             Policy::PeakEwma => self.least_peak(view, turn, now),
             Policy::Adaptive => self.best_of_three(view, turn),
         }
     }
 
+    /// Whose turn it is.
+    #[allow(clippy::inline_always, reason = "a call is a fifth of a round robin")]
+    #[inline(always)]
+    fn next(&self, view: View, turn: u64) -> Option<&Slot<M>> {
+        if view.is_weighted() {
+            // Multiples of the golden ratio come back to any part of a circle at most three different
+            // distances apart: no member's turns are bunched.
+            let point = turn.wrapping_mul(GOLDEN) >> 32;
+            return self.slots.get(self.table.at_point(view, point as u32));
+        }
+        let place = (turn as u32).checked_rem(view.len())?;
+        self.slots.get(self.table.at(view, place))
+    }
+
     // Not inlined: it computes powers, and would make every pick longer.
     #[inline(never)]
     fn least_peak(&self, view: View, turn: u64, now: u64) -> Option<&Slot<M>> {
-        self.best_of_two(view, turn, |slot| {
-            slot.pulse.peak(now) * (slot.in_flight() + 1) as f32 * slot.pulse.scale()
-        })
+        self.best_of_two(view, turn, |slot| slot.pulse.peak(now) * queue(slot))
     }
 
     #[inline]
@@ -201,20 +241,38 @@ impl<M> Core<M> {
         if turn & self.untimed.load(Ordering::Relaxed) != 0 {
             return UNTIMED;
         }
+        self.time()
+    }
+
+    fn time(&self) -> u64 {
         let now = self.settings.clock.now();
         if now.as_nanos() >= self.next_look.load(Ordering::Relaxed) {
             self.look(now);
         }
-        now.as_nanos()
+        now.as_nanos().min(LATEST)
     }
 
-    #[inline]
+    #[inline(never)]
     pub(super) fn succeeded(&self, slot: &Slot<M>, began: u64) {
         slot.pulse.succeeded();
         match self.settings.policy {
             Policy::Adaptive if began == UNTIMED => {}
             Policy::Adaptive => slot.pulse.took(self.since(began)),
             Policy::PeakEwma => self.took_peak(slot, began),
+            _ => {}
+        }
+    }
+
+    /// A success that took so long, whatever the clock says.
+    pub(super) fn succeeded_after(&self, slot: &Slot<M>, took: Duration) {
+        slot.pulse.succeeded();
+        let nanos = (took.as_nanos() as f32).max(1.0);
+        match self.settings.policy {
+            Policy::Adaptive => slot.pulse.took(nanos),
+            Policy::PeakEwma => {
+                let now = self.settings.clock.now().as_nanos();
+                slot.pulse.took_peak(nanos, now);
+            }
             _ => {}
         }
     }
@@ -337,18 +395,14 @@ impl<M> Core<M> {
     /// Writes what is picked from.
     pub(super) fn refresh(&self, roster: &mut Roster<M>, now: Instant) {
         let plan = roster.plan(&self.settings, now);
-        for slot in roster
-            .all()
-            .filter_map(|entry| self.slots.get(entry.id.slot))
-        {
-            slot.pulse.set_eligible(false);
-        }
         let mut total = 0.0;
-        for (number, weight) in plan.levels.iter().flat_map(|level| &level.members) {
-            total += weight;
+        for (number, standing, weight) in &plan.standings {
+            if *standing == Standing::Chosen {
+                total += weight;
+            }
             if let Some(slot) = self.slots.get(*number) {
                 slot.pulse.set_weight(*weight as f32);
-                slot.pulse.set_eligible(true);
+                slot.pulse.set_standing(*standing);
             }
         }
         self.sticky.set_weight(total as f32);
@@ -463,8 +517,15 @@ impl<M> Core<M> {
 
 /// What the adaptive policy expects a member to keep one more request waiting.
 #[inline]
-fn wait<M>(slot: &Slot<M>) -> f32 {
-    slot.pulse.latency() * (slot.in_flight() + 1) as f32 * slot.pulse.scale()
+pub(super) fn wait<M>(slot: &Slot<M>) -> f32 {
+    let requests = (slot.in_flight() + 1) as f32 + slot.pulse.others();
+    slot.pulse.latency() * requests * slot.pulse.scale()
+}
+
+/// How many requests are there for what the member can do, with one more.
+#[inline]
+pub(super) fn queue<M>(slot: &Slot<M>) -> f32 {
+    (slot.in_flight() + 1) as f32 * slot.pulse.scale()
 }
 
 /// Which turns need no time, of so many for each member since somebody looked: if there are dozens,
@@ -475,7 +536,7 @@ fn untimed(turns: u64) -> u64 {
 
 /// A number below `len` from the low bits of a random one.
 #[inline]
-fn below(random: u64, len: u32) -> u32 {
+pub(super) fn below(random: u64, len: u32) -> u32 {
     (((random & ((1 << BITS) - 1)) * u64::from(len)) >> BITS) as u32
 }
 
@@ -489,12 +550,14 @@ fn apart(number: u32, from: u32) -> u32 {
 const BITS: u32 = 21;
 const _: () = assert!(super::table::MOST <= 1 << BITS);
 /// How often a pick tries again by policy when a member is removed under its hands.
-const TRIES: usize = 8;
+pub(super) const TRIES: usize = 8;
 /// How often somebody looks at everybody, in a pool whose policy goes by the time.
-const LOOK: std::time::Duration = std::time::Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(100);
 const NEVER: u64 = u64::MAX;
+/// The last moment at which a use begins: 146 years after the origin of the clock. What else is known of it lies above.
+pub(super) const LATEST: u64 = (1 << 62) - 1;
 /// The beginning of a use that is not timed; no clock of ours was ever there.
-const UNTIMED: u64 = 0;
+pub(super) const UNTIMED: u64 = 0;
 /// How many latencies of a member between two looks are enough.
 const ENOUGH: u64 = 16;
 const MOST_WEIGHT: f64 = 1e6;

@@ -11,6 +11,9 @@ pub enum PickError {
     /// greater, somebody is picked all the same.
     #[error("none of the members is healthy, and the panic threshold is 0")]
     NoneHealthy,
+    /// There are members, but none of those that were asked for.
+    #[error("none of the members is one of those to pick among")]
+    NoneWanted,
 }
 
 /// Why a member was not added. Nothing was changed.

@@ -7,6 +7,17 @@
 use super::settings::Ejection;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+/// Whether a member is one of those that picks choose from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Standing {
+    /// It is not healthy, or was removed.
+    Out,
+    /// It is healthy, and the levels before its own suffice.
+    Spare,
+    /// It is.
+    Chosen,
+}
+
 /// What picks compare. Floats lie as bits; latencies are in nanoseconds.
 #[derive(Default)]
 pub(super) struct Pulse {
@@ -20,8 +31,10 @@ pub(super) struct Pulse {
     failed_in_a_row: AtomicU32,
     /// Not zero if it failed lately, or little is known of it: successes are counted.
     troubled: AtomicU32,
-    /// Whether picks may choose it; sticky picks ask.
-    eligible: AtomicU32,
+    /// A [`Standing`], for picks that do not go by the table.
+    standing: AtomicU32,
+    /// How many requests it had, when it last said so, that are not ours.
+    others: AtomicU32,
     /// When the latency was last written: for the peak-EWMA alone, which decays between samples.
     touched: AtomicU64,
 }
@@ -30,6 +43,7 @@ impl Pulse {
     /// Forgets what was known of the member that lay here before.
     pub(super) fn reset(&self, latency: f32) {
         store(&self.latency, latency);
+        store(&self.others, 0.0);
         self.forgive();
         self.touched.store(0, Ordering::Relaxed);
     }
@@ -57,25 +71,46 @@ impl Pulse {
     }
 
     #[inline]
-    pub(super) fn is_eligible(&self) -> bool {
-        self.eligible.load(Ordering::Relaxed) != 0
+    pub(super) fn is_chosen(&self) -> bool {
+        self.standing.load(Ordering::Relaxed) == CHOSEN
     }
 
-    pub(super) fn set_eligible(&self, eligible: bool) {
-        self.eligible.store(u32::from(eligible), Ordering::Relaxed);
+    pub(super) fn standing(&self) -> Standing {
+        match self.standing.load(Ordering::Relaxed) {
+            CHOSEN => Standing::Chosen,
+            SPARE => Standing::Spare,
+            _ => Standing::Out,
+        }
     }
 
-    /// A success. One look is enough for a member that has not failed for long.
+    pub(super) fn set_standing(&self, standing: Standing) {
+        self.standing.store(standing as u32, Ordering::Relaxed);
+    }
+
     #[inline]
+    pub(super) fn others(&self) -> f32 {
+        load(&self.others)
+    }
+
+    pub(super) fn set_others(&self, requests: f32) {
+        store(&self.others, requests);
+    }
+
+    /// Whether successes are to be counted: one look is enough for a member that has not failed for long.
+    #[inline]
+    pub(super) fn is_troubled(&self) -> bool {
+        self.troubled.load(Ordering::Relaxed) != 0
+    }
+
+    /// A success.
     pub(super) fn succeeded(&self) {
-        if self.troubled.load(Ordering::Relaxed) != 0 {
+        if self.is_troubled() {
             self.recovers();
         }
     }
 
     /// The row of failures is over, and the rate goes up. A failure at the same moment that is
     /// overlooked here shows itself with the next one.
-    #[inline(never)]
     fn recovers(&self) {
         self.failed_in_a_row.store(0, Ordering::Relaxed);
         self.note(self.success(), 1.0);
@@ -143,6 +178,11 @@ impl Pulse {
         let latency = self.latency();
         let share = nanos / (nanos + FORGET);
         store(&self.latency, latency + (HOPE * pool - latency) * share);
+        let others = self.others();
+        if others > 0.0 {
+            let kept = others * LAPSE / (nanos + LAPSE);
+            store(&self.others, if kept < 0.5 { 0.0 } else { kept });
+        }
     }
 
     /// The peak-EWMA's estimate at a moment: it decays to nothing while there is no news.
@@ -176,6 +216,8 @@ fn store(bits: &AtomicU32, value: f32) {
     bits.store(value.to_bits(), Ordering::Relaxed);
 }
 
+const SPARE: u32 = Standing::Spare as u32;
+const CHOSEN: u32 = Standing::Chosen as u32;
 /// What a member is taken for of which nothing is known, in a pool of which nothing is known.
 pub(super) const PRIOR: f32 = 1e6;
 /// A failure counts as so many times what the pool takes.
@@ -186,6 +228,8 @@ const UP: f32 = 0.5;
 const DOWN: f32 = 0.1;
 /// How long the adaptive estimate remembers without news.
 const FORGET: f32 = 3e9;
+/// How long what a member said of its load is remembered.
+const LAPSE: f32 = 1e9;
 /// What a member of which there is no news is taken for, compared with the pool. At one, a client
 /// that sends one request after the other would never try again who was slow once.
 const HOPE: f32 = 0.8;

@@ -198,7 +198,8 @@ impl<M> Prober<M> {
     }
 
     /// Takes the answer to a probe. Answers whether it made up our mind: the member is up now, or
-    /// down. What nobody asked for, or comes too late, is ignored.
+    /// down. What nobody asked for, or comes too late, is ignored; but what comes when the next probe is under
+    /// way counts for that one, so give a probe up at its timeout.
     pub fn answered(&mut self, id: MemberId, passed: bool) -> Option<bool> {
         let probe = self.probes.get_mut(&id)?;
         probe.sent.take()?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::drain::Handover;
+use super::estimate::Standing;
 use super::settings::{Ejection, Settings};
 use super::table::{LEVELS, Level, WHOLE};
 use super::{Health, MemberId};
@@ -48,6 +49,8 @@ pub(super) struct Entry<M> {
 /// What is picked from until the roster changes.
 pub(super) struct Plan {
     pub(super) levels: Vec<Level>,
+    /// Of all slots that have members: how those stand, and their weights now.
+    pub(super) standings: Vec<(u32, Standing, f64)>,
     /// Whether there are members, none of whom may be picked.
     pub(super) none_healthy: bool,
     /// When something changes without anybody's doing.
@@ -184,7 +187,21 @@ impl<M> Roster<M> {
             }
         });
         let levels: Vec<_> = levels.collect();
+        let standing = |entry: &Entry<M>| {
+            let (level, healthy) = (entry.level(), entry.is_healthy());
+            let asked = shares[level] > 0.0 && (healthy || panics[level]);
+            match entry.leaving {
+                None if asked => Standing::Chosen,
+                None if healthy => Standing::Spare,
+                _ => Standing::Out,
+            }
+        };
+        let standings = self.all().map(|entry| {
+            let weight = entry.weight_at(settings, now);
+            (entry.id.slot, standing(entry), weight)
+        });
         Plan {
+            standings: standings.collect(),
             none_healthy: last.is_none() && totals.iter().any(|(total, _)| *total > 0),
             levels,
             next,

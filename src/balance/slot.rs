@@ -23,7 +23,7 @@
 
 use std::cell::UnsafeCell;
 use std::ops::Deref;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::MemberId;
 use super::core::Core;
@@ -50,7 +50,17 @@ unsafe impl<M: Send + Sync> Sync for Slot<M> {}
 /// A use of a slot's member, which stays there until this is dropped.
 pub(super) struct Lease<'a, M> {
     pub(super) slot: &'a Slot<M>,
-    owner: &'a Core<M>,
+    owner: &'a Arc<Core<M>>,
+}
+
+/// A use that is counted, and has to be made a lease: dropped as it is, it would never end.
+#[must_use = "a use that is not made a lease never ends"]
+pub(super) struct Entered<'a, M>(&'a Slot<M>);
+
+/// A use that borrows nothing: it keeps all slots alive as well.
+pub(super) struct OwnedLease<M> {
+    number: u32,
+    owner: Arc<Core<M>>,
 }
 
 impl<M> Slot<M> {
@@ -66,12 +76,12 @@ impl<M> Slot<M> {
 
     /// Uses the member, unless the slot is closed.
     #[inline]
-    pub(super) fn enter<'a>(&'a self, owner: &'a Core<M>) -> Option<Lease<'a, M>> {
+    pub(super) fn enter(&self, owner: &Core<M>) -> Option<Entered<'_, M>> {
         // Acquire pairs with the Release of `fill`.
         let before = self.life.fetch_add(1, Ordering::Acquire);
         // Half of what the count can hold, so that no number of threads carries it into the flags.
         if before & OPEN != 0 && before & COUNT < MOST {
-            return Some(Lease { slot: self, owner });
+            return Some(Entered(self));
         }
         self.leave(owner);
         None
@@ -123,11 +133,27 @@ impl<M> Slot<M> {
         Ok(())
     }
 
+    /// The member.
+    ///
+    /// # Safety
+    ///
+    /// While the answer lives, the caller is counted by an `enter` that let it in.
+    #[inline]
+    unsafe fn member(&self) -> &M {
+        // SAFETY: the caller's: there is a member, and nobody writes to it.
+        unsafe { (*self.member.get()).as_ref().unwrap_unchecked() }
+    }
+
     /// How many use the member now.
     #[inline]
     pub(super) fn in_flight(&self) -> u32 {
         // Strangers that are about to be sent away count for a moment.
         (self.life.load(Ordering::Relaxed) & COUNT) as u32
+    }
+
+    /// Whether there is a member that may be used; by the time this is read it may have changed.
+    pub(super) fn is_open(&self) -> bool {
+        self.life.load(Ordering::Relaxed) & OPEN != 0
     }
 
     pub(super) fn number(&self) -> u32 {
@@ -142,6 +168,17 @@ impl<M> Slot<M> {
     }
 }
 
+impl<'a, M> Entered<'a, M> {
+    /// The owner is the one whose slot was entered.
+    #[inline]
+    pub(super) fn lease(self, owner: &'a Arc<Core<M>>) -> Lease<'a, M> {
+        Lease {
+            slot: self.0,
+            owner,
+        }
+    }
+}
+
 impl<M> Deref for Lease<'_, M> {
     type Target = M;
 
@@ -149,7 +186,7 @@ impl<M> Deref for Lease<'_, M> {
     fn deref(&self) -> &M {
         // SAFETY: a lease is made by `enter`, which saw OPEN and so everything before the Release of
         // `fill`: there is a member. While the lease is counted, `take` fails, and so nobody writes.
-        unsafe { (*self.slot.member.get()).as_ref().unwrap_unchecked() }
+        unsafe { self.slot.member() }
     }
 }
 
@@ -162,8 +199,56 @@ impl<M> Drop for Lease<'_, M> {
 
 impl<'a, M> Lease<'a, M> {
     #[inline]
-    pub(super) fn owner(&self) -> &'a Core<M> {
+    pub(super) fn owner(&self) -> &'a Arc<Core<M>> {
         self.owner
+    }
+
+    /// The same use, borrowing nothing.
+    pub(super) fn into_owned(self) -> OwnedLease<M> {
+        let number = self.slot.number;
+        let owner = Arc::clone(self.owner);
+        // It stays counted, and whom it was handed to leaves in its place.
+        std::mem::forget(self);
+        OwnedLease { number, owner }
+    }
+
+    /// One more use of the same member, which may have been closed meanwhile: it stays while we are here.
+    pub(super) fn again(&self) -> OwnedLease<M> {
+        self.slot.life.fetch_add(1, Ordering::Relaxed);
+        let number = self.slot.number;
+        let owner = Arc::clone(self.owner);
+        OwnedLease { number, owner }
+    }
+}
+
+impl<M> OwnedLease<M> {
+    #[inline]
+    pub(super) fn slot(&self) -> &Slot<M> {
+        let slot = self.owner.slots.get(self.number);
+        // SAFETY: the number is that of a slot of this owner, which never takes one back.
+        unsafe { slot.unwrap_unchecked() }
+    }
+
+    #[inline]
+    pub(super) fn owner(&self) -> &Arc<Core<M>> {
+        &self.owner
+    }
+}
+
+impl<M> Deref for OwnedLease<M> {
+    type Target = M;
+
+    #[inline]
+    fn deref(&self) -> &M {
+        // SAFETY: as for a lease: it took over one's count, or was counted while one was there.
+        unsafe { self.slot().member() }
+    }
+}
+
+impl<M> Drop for OwnedLease<M> {
+    #[inline]
+    fn drop(&mut self) {
+        self.slot().leave(&self.owner);
     }
 }
 
@@ -187,6 +272,12 @@ impl<M> Slots<M> {
     pub(super) fn get(&self, number: u32) -> Option<&Slot<M>> {
         let block = self.blocks.get(number as usize / BLOCK)?.get()?;
         Some(&block[number as usize % BLOCK])
+    }
+
+    /// All slots whose blocks were made, which happens in their order.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Slot<M>> + Clone {
+        let made = self.blocks.iter().map_while(OnceLock::get);
+        made.flat_map(|block| block.iter())
     }
 
     /// The slot; its block is made if it is the first of it.

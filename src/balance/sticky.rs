@@ -7,7 +7,7 @@
 //! bound to do, is passed over: the key is hashed again, to another cell, always to the same one.
 
 use std::iter::repeat_with;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::PickError;
 use super::core::Core;
@@ -69,19 +69,22 @@ impl Sticky {
 
 impl<M> Core<M> {
     /// Uses the member that this key belongs to.
-    pub(super) fn pick_sticky(&self, key: u64) -> Result<(Lease<'_, M>, u64), PickError> {
+    pub(super) fn pick_sticky(
+        self: &Arc<Self>,
+        key: u64,
+    ) -> Result<(Lease<'_, M>, u64), PickError> {
         let now = self.moment(0);
         let total = self.sticky.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
-        let room = |slot: &&Slot<M>| slot.pulse.is_eligible() && self.sticky.has_room(slot, total);
+        let room = |slot: &&Slot<M>| slot.pulse.is_chosen() && self.sticky.has_room(slot, total);
         let mut cells = Rng::with_seed(key);
         let homes = repeat_with(|| self.home(cells.next_u64())).take(TRIES);
         let mut homes = homes.filter_map(|number| self.slots.get(number));
-        if let Some(lease) = homes
+        if let Some(entered) = homes
             .by_ref()
             .filter(room)
             .find_map(|slot| slot.enter(self))
         {
-            return Ok((lease, now));
+            return Ok((entered.lease(self), now));
         }
         // All of them are busy or out: whoever has room, beginning at a place of the key's own.
         let skipped = (key >> 32) as usize % self.table.all().count().max(1);
@@ -92,7 +95,7 @@ impl<M> Core<M> {
             .chain(self.table.all().take(skipped));
         let mut all = all.filter_map(|number| self.slots.get(number)).filter(room);
         match all.find_map(|slot| slot.enter(self)) {
-            Some(lease) => Ok((lease, now)),
+            Some(entered) => Ok((entered.lease(self), now)),
             None => self.pick().inspect_err(|_| self.sticky.left()),
         }
     }

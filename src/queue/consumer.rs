@@ -190,10 +190,10 @@ impl<D: Disk> Consumer<D> {
                     });
                 }
             };
-            let handed = core.hand_out(self.group, taken, &mut self.ahead.lock())?;
-            if !handed.is_empty() {
-                let delivery = |handed| Delivery::new(Arc::clone(core), self.group, handed);
-                return Ok(Look::Found(handed.into_iter().map(delivery).collect()));
+            let delivery = |handed| Delivery::new(Arc::clone(core), self.group, handed);
+            let found = core.hand_out(self.group, taken, &mut self.ahead.lock(), delivery)?;
+            if !found.is_empty() {
+                return Ok(Look::Found(found));
             }
         }
     }

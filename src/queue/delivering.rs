@@ -94,12 +94,13 @@ impl<D: Disk> Core<D> {
     }
 
     /// Reads what was taken. What is lost or past its time is done, and left out.
-    pub(super) fn hand_out(
+    pub(super) fn hand_out<T>(
         &self,
         number: u32,
         taken: Vec<Taken>,
         ahead: &mut ReadAhead,
-    ) -> Result<Vec<Handed>, RecvError> {
+        deliver: impl Fn(Handed) -> T,
+    ) -> Result<Vec<T>, RecvError> {
         let mut handed = Vec::with_capacity(taken.len());
         let mut gone = Vec::new();
         let mut lost: Vec<Range<u64>> = Vec::new();
@@ -131,11 +132,11 @@ impl<D: Disk> Core<D> {
                         let mut payload = stored.bytes;
                         payload.advance(cut);
                         let time = stored.time;
-                        handed.push(Handed {
+                        handed.push(deliver(Handed {
                             taken,
                             payload,
                             time,
-                        });
+                        }));
                     }
                 }
                 Err(ReadError::Lost) => match self.missing(taken.id) {

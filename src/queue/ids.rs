@@ -144,11 +144,14 @@ impl Ids {
     /// Whether it was not in there.
     pub(super) fn insert(&mut self, id: u64) -> bool {
         let number = id / BLOCK;
-        if let Some((_, Block::All(_))) = self.entry(number) {
-            return false;
-        }
-        let empty = || Block::Some(Box::new([0; WORDS]), 0);
-        let block = self.blocks.entry(number).or_insert_with(empty);
+        let near = self.blocks.range_mut(..=number).next_back();
+        let near = near.filter(|(first, block)| number - **first < block.blocks());
+        let block = if let Some((_, block)) = near {
+            block
+        } else {
+            let empty = || Block::Some(Box::new([0; WORDS]), 0);
+            self.blocks.entry(number).or_insert_with(empty)
+        };
         let Block::Some(words, count) = block else {
             return false;
         };
@@ -221,6 +224,14 @@ impl Ids {
         let end = range.end;
         if self.is_empty() || range.is_empty() {
             return end;
+        }
+        // Most ranges lie within one block.
+        if range.start / BLOCK == (end - 1) / BLOCK {
+            return match self.entry(range.start / BLOCK) {
+                None => end,
+                Some((_, Block::All(_))) => range.start,
+                Some((_, Block::Some(words, _))) => first_within(&words[..], &range).unwrap_or(end),
+            };
         }
         let mut firsts = self.parts(range).filter_map(|(block, part)| match block {
             Block::All(_) => Some(part.start),

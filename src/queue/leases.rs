@@ -1,6 +1,7 @@
 //! Which messages of a group are lent, and until when.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, btree_map};
 use std::ops::Range;
 
 use super::group::Taken;
@@ -27,7 +28,9 @@ pub(super) struct Lease {
 #[derive(Debug, Default)]
 struct Ending {
     /// Messages among which those are; of others the lease was given back, or goes on.
-    runs: Vec<Range<u64>>,
+    /// Most calls lend one run.
+    first: Range<u64>,
+    more: Vec<Range<u64>>,
     /// How many there are. With the last one the entry goes.
     live: usize,
 }
@@ -51,7 +54,15 @@ impl Leases {
 
     /// Takes a lease out if this is its token.
     pub(super) fn settle(&mut self, id: u64, token: u64) -> bool {
-        self.holds(id, token) && self.remove(id).is_some()
+        let Entry::Occupied(entry) = self.by_id.entry(id) else {
+            return false;
+        };
+        if entry.get().token != token {
+            return false;
+        }
+        let lease = entry.remove();
+        self.ends_no_more(lease.deadline);
+        true
     }
 
     /// Whether the lease with this token still holds.
@@ -68,10 +79,10 @@ impl Leases {
     }
 
     fn ends_no_more(&mut self, deadline: Instant) {
-        if let Some(ending) = self.ends.get_mut(&deadline) {
-            ending.live -= 1;
-            if ending.live == 0 {
-                self.ends.remove(&deadline);
+        if let btree_map::Entry::Occupied(mut entry) = self.ends.entry(deadline) {
+            entry.get_mut().live -= 1;
+            if entry.get().live == 0 {
+                entry.remove();
             }
         }
     }
@@ -80,7 +91,7 @@ impl Leases {
     pub(super) fn expired(&self, now: Instant) -> Vec<Taken> {
         let mut expired = Vec::new();
         for (deadline, ending) in self.ends.range(..=now) {
-            let mut ids: Vec<u64> = ending.runs.iter().cloned().flatten().collect();
+            let mut ids: Vec<u64> = ending.runs().flatten().collect();
             // The same message may have been lent twice until then.
             ids.sort_unstable();
             ids.dedup();
@@ -119,10 +130,18 @@ impl Leases {
 impl Ending {
     fn add(&mut self, id: u64) {
         self.live += 1;
-        match self.runs.last_mut() {
-            Some(run) if run.end == id => run.end += 1,
-            _ => self.runs.push(id..id + 1),
+        let last = self.more.last_mut().unwrap_or(&mut self.first);
+        if last.is_empty() {
+            *last = id..id + 1;
+        } else if last.end == id {
+            last.end += 1;
+        } else {
+            self.more.push(id..id + 1);
         }
+    }
+
+    fn runs(&self) -> impl Iterator<Item = Range<u64>> {
+        [&self.first].into_iter().chain(&self.more).cloned()
     }
 }
 

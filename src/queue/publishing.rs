@@ -2,6 +2,7 @@
 //! simply the next ones.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -29,50 +30,59 @@ impl<D: Disk> Core<D> {
         &self,
         messages: &[Message],
         durability: Durability,
-    ) -> Result<(Ticket, Vec<Published>), PublishError> {
+    ) -> Result<(Ticket, Answers), PublishError> {
         if self.closed.load(Ordering::Acquire) {
             return Err(PublishError::Closed);
         }
         self.check_room(messages.len() as u64)?;
+        let sync = durability.confirmed() == Some(Mark::Durable);
+        // One by itself, as most are, needs no list.
+        if let [message] = messages
+            && is_bare(message)
+        {
+            return self.stage_plain(&[record(message, &[])], durability, sync);
+        }
+        if messages.iter().all(is_bare) {
+            let records: Vec<_> = messages.iter().map(|m| record(m, &[])).collect();
+            return self.stage_plain(&records, durability, sync);
+        }
         let now = self.wall.now();
         let mut encoded = Vec::with_capacity(messages.len());
         for message in messages {
             encoded.push(extensions(message, now)?.encode());
         }
-        let records: Vec<_> = messages
-            .iter()
-            .zip(&encoded)
-            .map(|(m, ext)| Record::new(Kind::Publish, m.priority.level(), ext, &m.payload))
-            .collect();
-        let sync = durability.confirmed() == Some(Mark::Durable);
-        let bytes = records.iter().map(Record::size).sum::<u64>();
-        let is_plain = |m: &Message| {
-            m.delay.is_zero() && m.priority == Priority::NORMAL && m.dedup_id.is_none()
-        };
-        let (ticket, published) = if messages.iter().all(is_plain) {
-            let append = || self.log.append(&records, true, sync);
-            let appended = self.where_full(append).map_err(refused)?;
-            let (ticket, first) = appended;
-            let ids = first..first + records.len() as u64;
-            let fresh = |id| Published {
-                id,
-                duplicate: false,
-            };
-            (ticket, ids.map(fresh).collect())
-        } else {
-            let stage = || self.stage_noted(messages, &records, sync, now);
-            self.where_full(stage).map_err(refused)?
-        };
+        let pairs = messages.iter().zip(&encoded);
+        let records: Vec<_> = pairs.map(|(m, ext)| record(m, ext)).collect();
+        if messages.iter().all(is_plain) {
+            return self.stage_plain(&records, durability, sync);
+        }
+        let stage = || self.stage_noted(messages, &records, sync, now);
+        let (ticket, published) = self.where_full(stage).map_err(refused)?;
+        let duplicates = published.iter().filter(|message| message.duplicate).count();
+        add(&self.counts.duplicates, duplicates);
+        self.count_staged(&records, durability, published.len() - duplicates);
+        Ok((ticket, Answers::Noted(published)))
+    }
+
+    /// The same for messages that simply are the next ones.
+    fn stage_plain(
+        &self,
+        records: &[Record<'_>],
+        durability: Durability,
+        sync: bool,
+    ) -> Result<(Ticket, Answers), PublishError> {
+        let append = || self.log.append(records, true, sync);
+        let (ticket, first) = self.where_full(append).map_err(refused)?;
+        self.count_staged(records, durability, records.len());
+        Ok((ticket, Answers::Fresh(first..first + records.len() as u64)))
+    }
+
+    fn count_staged(&self, records: &[Record<'_>], durability: Durability, taken: usize) {
         self.sync_within(durability);
-        let taken = published
-            .iter()
-            .filter(|published| !published.duplicate)
-            .count();
         add(&self.counts.published, taken);
-        add(&self.counts.duplicates, published.len() - taken);
+        let bytes = records.iter().map(Record::size).sum::<u64>();
         self.since.fetch_add(bytes, Ordering::Relaxed);
         self.unwritten.store(0, Ordering::Relaxed);
-        Ok((ticket, published))
     }
 
     /// The same for messages that the book must know of before anybody takes them.
@@ -193,6 +203,58 @@ impl<D: Disk> Core<D> {
             max_bytes,
         })
     }
+}
+
+/// What became of messages that were staged.
+pub(super) enum Answers {
+    /// They have these numbers.
+    Fresh(Range<u64>),
+    Noted(Vec<Published>),
+}
+
+impl Answers {
+    /// Of the only one.
+    pub(super) fn one(&self) -> Published {
+        match self {
+            Self::Fresh(ids) => fresh(ids.start),
+            Self::Noted(published) => published[0],
+        }
+    }
+
+    pub(super) fn all(self) -> Vec<Published> {
+        match self {
+            Self::Fresh(ids) => ids.map(fresh).collect(),
+            Self::Noted(published) => published,
+        }
+    }
+}
+
+fn record<'a>(message: &'a Message, ext: &'a [u8]) -> Record<'a> {
+    let level = message.priority.level();
+    Record::new(Kind::Publish, level, ext, &message.payload)
+}
+
+fn fresh(id: u64) -> Published {
+    Published {
+        id,
+        duplicate: false,
+    }
+}
+
+/// Whether a message takes its turn, and the book needs not know of it.
+fn is_plain(message: &Message) -> bool {
+    let Message {
+        priority,
+        delay,
+        dedup_id,
+        ..
+    } = message;
+    delay.is_zero() && *priority == Priority::NORMAL && dedup_id.is_none()
+}
+
+/// Whether nothing stands before its payload either.
+fn is_bare(message: &Message) -> bool {
+    is_plain(message) && message.ttl.is_none()
 }
 
 /// Where the answer for a message comes from.

@@ -14,6 +14,7 @@ use super::error::{OpenError, PublishError};
 use super::log::format::Kind;
 use super::log::{AppendError, Mark, Record, Recovery, Ticket, millis};
 use super::message::{Message, Published};
+use super::publishing::Answers;
 use super::reader::Reader;
 use super::records;
 use super::storage::{Disk, RealDisk};
@@ -131,8 +132,9 @@ impl<D: Disk> Queue<D> {
     /// # Errors
     /// [`PublishError`], but not `Full`.
     pub fn publish(&self, message: impl Into<Message>) -> Result<Published, PublishError> {
-        self.publish_batch(&[message.into()])
-            .map(|published| published[0])
+        let messages = [message.into()];
+        let staged = waiting::block(&self.core, || self.stage_if_room(&messages))?;
+        self.confirm(staged).map(|answers| answers.one())
     }
 
     /// Publishes messages, all or none of which survive a crash, with consecutive
@@ -142,7 +144,7 @@ impl<D: Disk> Queue<D> {
     /// [`PublishError`]; `Full` if there are more of them than the queue may hold.
     pub fn publish_batch(&self, messages: &[Message]) -> Result<Vec<Published>, PublishError> {
         let staged = waiting::block(&self.core, || self.stage_if_room(messages))?;
-        self.confirm(staged)
+        self.confirm(staged).map(Answers::all)
     }
 
     /// Publishes a message if the queue is not full.
@@ -159,7 +161,8 @@ impl<D: Disk> Queue<D> {
     /// # Errors
     /// [`PublishError`].
     pub fn try_publish_batch(&self, messages: &[Message]) -> Result<Vec<Published>, PublishError> {
-        self.confirm(self.core.stage(messages, self.durability)?)
+        let staged = self.core.stage(messages, self.durability)?;
+        self.confirm(staged).map(Answers::all)
     }
 
     /// The same for tasks. Dropped unfinished, they may or may not be there, all or
@@ -215,7 +218,7 @@ impl<D: Disk> Queue<D> {
             self.core.bell.ring();
         }
         self.core.maintain_if_due();
-        Ok(published)
+        Ok(published.all())
     }
 
     /// `None` while there is no room that may come.
@@ -228,7 +231,7 @@ impl<D: Disk> Queue<D> {
         }
     }
 
-    fn confirm(&self, (ticket, published): Staged) -> Result<Vec<Published>, PublishError> {
+    fn confirm(&self, (ticket, published): Staged) -> Result<Answers, PublishError> {
         match self.durability.confirmed() {
             Some(mark) => self.core.log.wait(ticket, mark)?,
             None => self.core.bell.ring(),
@@ -428,7 +431,7 @@ impl<D: Disk> Queue<D> {
 
 /// Stages a record; false if there is no room now.
 type Stage<'a> = dyn FnMut(&[u8]) -> Result<bool, AppendError> + 'a;
-type Staged = (Ticket, Vec<Published>);
+type Staged = (Ticket, Answers);
 
 impl<D: Disk> Clone for Queue<D> {
     fn clone(&self) -> Self {

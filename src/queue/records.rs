@@ -55,11 +55,21 @@ impl Extensions {
 
 /// Numbers of a group, as ranges: acks, deliveries, redrives.
 pub(super) fn ranges(group: u32, ranges: &[Range<u64>]) -> Vec<u8> {
-    let mut bytes = group.to_le_bytes().to_vec();
+    let mut bytes = Vec::with_capacity(4 + 12 * ranges.len());
+    bytes.extend_from_slice(&group.to_le_bytes());
     for range in ranges {
         bytes.extend_from_slice(&range.start.to_le_bytes());
         bytes.extend_from_slice(&((range.end - range.start) as u32).to_le_bytes());
     }
+    bytes
+}
+
+/// The same for one number.
+pub(super) fn one_range(group: u32, id: u64) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..4].copy_from_slice(&group.to_le_bytes());
+    bytes[4..12].copy_from_slice(&id.to_le_bytes());
+    bytes[12..].copy_from_slice(&1_u32.to_le_bytes());
     bytes
 }
 
@@ -201,5 +211,24 @@ impl<'a> Reading<'a> {
             items.push(read(self)?);
         }
         Some(items)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_number_is_a_range_of_one() {
+        let (group, id) = (7, 1 << 40);
+        let range = id..id + 1;
+        assert_eq!(
+            one_range(group, id)[..],
+            ranges(group, std::slice::from_ref(&range))
+        );
+        assert_eq!(
+            read_ranges(&one_range(group, id)),
+            Some((group, vec![range]))
+        );
     }
 }

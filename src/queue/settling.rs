@@ -11,7 +11,7 @@ use super::error::SettleError;
 use super::group::{Dead, Group, Taken};
 use super::log::format::Kind;
 use super::log::{AppendError, Mark, Record, Ticket, millis};
-use super::records::{Nack, joined, ranges};
+use super::records::{Nack, joined, one_range, ranges};
 use super::storage::Disk;
 
 /// What to do about a message that was not acknowledged.
@@ -53,10 +53,13 @@ impl<D: Disk> Core<D> {
             self.count_finished(&mut book);
             if !done.is_empty() {
                 done.sort_unstable();
-                let payload = ranges(number, &joined(done.iter().copied()));
-                staged.records.push_back((Kind::Ack, 0, payload));
                 staged.sync = durable;
-                self.stage_now(&mut staged);
+                if let [id] = done[..] {
+                    self.stage_or_keep(&mut staged, Kind::Ack, &one_range(number, id));
+                } else {
+                    let payload = ranges(number, &joined(done.iter().copied()));
+                    self.stage_or_keep(&mut staged, Kind::Ack, &payload);
+                }
             }
         }
         if let Some(&first) = done.first() {
@@ -200,6 +203,17 @@ impl<D: Disk> Core<D> {
             }
             self.since.fetch_add(record[0].size(), Ordering::Relaxed);
             staged.records.pop_front();
+        }
+    }
+
+    /// The same for one that is the first of these.
+    fn stage_or_keep(&self, staged: &mut Staged, kind: Kind, payload: &[u8]) {
+        let record = [Record::new(kind, 0, &[], payload)];
+        if let Ok(Some((ticket, _))) = self.log.stage(&record, false, staged.sync) {
+            self.since.fetch_add(record[0].size(), Ordering::Relaxed);
+            staged.last = Some(ticket);
+        } else {
+            staged.records.push_back((kind, 0, payload.to_vec()));
         }
     }
 

@@ -1,5 +1,6 @@
 use std::future::Future;
 
+use super::recovery::Recovered;
 use super::{Endpoint, Epoch, Fault, Position, Probe};
 use crate::time::Instant;
 
@@ -140,7 +141,7 @@ pub trait Promoter: Prober {
         deadline: Instant,
     ) -> Result<(), Self::Error>;
 
-    /// Makes a former primary a replica, giving up what only it has. Only after that was recovered.
+    /// Makes a former primary a replica, giving up what only it has: which was recovered, or somebody said that it may go.
     ///
     /// # Errors
     /// The client's own.
@@ -148,6 +149,7 @@ pub trait Promoter: Prober {
         &self,
         old: &Endpoint,
         primary: &Endpoint,
+        recovered: &Recovered,
         deadline: Instant,
     ) -> Result<(), Self::Error>;
 }
@@ -192,5 +194,6 @@ pub trait AsyncPromoter: AsyncProber {
         &self,
         old: &Endpoint,
         primary: &Endpoint,
+        recovered: &Recovered,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }

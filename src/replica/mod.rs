@@ -10,6 +10,8 @@ mod fault;
 mod position;
 mod preference;
 mod probe;
+pub mod recovery;
+mod statement;
 mod token;
 pub mod topology;
 
@@ -19,4 +21,5 @@ pub use fault::Fault;
 pub use position::{Epoch, Fork, InvalidPosition, Position, SystemId};
 pub use preference::ReadPreference;
 pub use probe::{Probe, Role};
+pub use statement::{Access, StatementClassifier};
 pub use token::{CausalToken, InvalidToken};

@@ -1,14 +1,17 @@
-//! The balancer beside tower's and pingora's: a pick and its end, on one thread.
+//! The balancer beside tower's and pingora's: a pick and its end, on one thread, and on two at once.
 
+mod lane;
 mod lanes;
 #[cfg(feature = "pingora")]
 mod pingora;
+mod towers;
 
 use std::time::{Duration, Instant};
 
 use crate::arguments::Arguments;
 use crate::report::{self, Better, Row, Table, median};
-use lanes::Lane;
+use lane::Lane;
+use lanes::{CONTESTS, Lanes};
 
 const SIZES: [usize; 3] = [10, 100, 1000];
 /// Longer than it takes a clock or a balancer to settle.
@@ -25,29 +28,23 @@ pub fn measure(arguments: &Arguments) -> Result<(), String> {
         .as_deref()
         .map(report::JsonFile::create)
         .transpose()?;
-    let rounds = if arguments.quick { 101 } else { 1001 };
+    let (alone, together) = if arguments.quick {
+        (101, 11)
+    } else {
+        (1001, 51)
+    };
     let mut rows = Vec::new();
     for members in SIZES {
-        let (floor, lanes) = lanes::adaptive(members);
-        rows.push(row(("adaptive", members, Some(30.0)), floor, lanes, rounds));
-        let (floor, lanes) = lanes::least_request(members);
-        rows.push(row(
-            ("least request", members, Some(15.0)),
-            floor,
-            lanes,
-            rounds,
-        ));
-        let (floor, lanes) = lanes::round_robin(members);
-        rows.push(row(
-            ("round robin", members, Some(7.0)),
-            floor,
-            lanes,
-            rounds,
-        ));
-        let (floor, lanes) = lanes::random(members);
-        rows.push(row(("random", members, None), floor, lanes, rounds));
-        let (floor, lanes) = lanes::sticky(members);
-        rows.push(row(("by key", members, None), floor, lanes, rounds));
+        for contest in &CONTESTS {
+            let workload = format!("{}, {members} members", contest.policy);
+            let lanes = (contest.alone)(members);
+            rows.push(row(workload, contest.goal, lanes, alone));
+        }
+        for contest in &CONTESTS {
+            let workload = format!("{}, {members} members, 2 threads", contest.policy);
+            let lanes = (contest.together)(members);
+            rows.push(row(workload, None, lanes, together));
+        }
     }
     print(&rows);
     json.map_or(Ok(()), |file| file.write(&rows))
@@ -55,12 +52,7 @@ pub fn measure(arguments: &Arguments) -> Result<(), String> {
 
 /// Runs the lanes in turn, so that a slow minute hits all of them. The first is ours, and the goal, if there is one, is in
 /// nanoseconds.
-fn row(
-    (policy, members, goal): (&str, usize, Option<f64>),
-    mut floor: Lane,
-    mut lanes: Vec<Lane>,
-    rounds: usize,
-) -> Row {
+fn row(workload: String, goal: Option<f64>, (mut floor, mut lanes): Lanes, rounds: usize) -> Row {
     // So that who learns from what it sees has seen enough.
     let start = Instant::now();
     while start.elapsed() < WARM_UP {
@@ -80,7 +72,7 @@ fn row(
     let (_, ours) = peers.remove(0);
     Row {
         block: "balance",
-        workload: format!("{policy}, {members} members"),
+        workload,
         metric: "pick_and_release",
         unit: "ns",
         better: Better::Lower,

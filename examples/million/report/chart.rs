@@ -310,7 +310,7 @@ pub(super) fn round_up(number: f64) -> f64 {
 
 pub(super) const WIDTH: f64 = 760.0;
 pub(super) const HEIGHT: f64 = 430.0;
-pub(super) const LEFT: f64 = 56.0;
+pub(super) const LEFT: f64 = 64.0;
 pub(super) const RIGHT: f64 = 736.0;
 pub(super) const TOP: f64 = 30.0;
 pub(super) const BOTTOM: f64 = 376.0;

@@ -6,6 +6,7 @@ mod chart;
 mod html;
 mod page;
 mod rush;
+mod servers;
 mod shards;
 mod timeline;
 

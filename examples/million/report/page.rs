@@ -1,6 +1,6 @@
 use super::chart::{self, Curve};
 use super::html::{all, escape, table};
-use super::{rush, shards};
+use super::{rush, servers, shards};
 use crate::show::{count, duration, name, percent};
 use crate::study::{BadDays, Cliff, Outage, POLICIES, Row, Sizes, Study, Summary, TimeToLive};
 use crate::terminal::facts;
@@ -19,6 +19,7 @@ pub(crate) fn page(study: &Study) -> String {
         cliff(&study.cliff),
         shards::shard_keys(&study.shard_keys),
         bad_days(&study.bad_days),
+        servers::servers(&study.servers),
         shards::sharding(&study.shards),
         shards::celebrity(&study.shards),
         study.rush.as_ref().map_or(String::new(), rush::rush),
@@ -279,7 +280,9 @@ fn checks(study: &Study) -> String {
                 from a warm cache while its store is down; a fifth shard takes a fifth of the rows, the planned ones, \
                 and old shards exchange none; with copies in distinct zones no read is lost with a shard or a zone; a celebrity \
                 is found within two windows of requests, nobody else is taken for one, and spread, no shard has more than 1.3 times the mean; \
-                every read of it sees all that was written; no cache has more under way than its bound{}.</p></footer>\n",
+                every read of it sees all that was written; \
+                ten servers carry ten times what one does, a slow one of them is hardly seen, a black hole gets no more than one request of 2000, and \
+                a dead server with one retry and a deploy with drains fail nobody; no cache has more under way than its bound{}.</p></footer>\n",
             if study.rush.is_some() {
                 "; every confirmed order is booked or with the dead letters, whoever dies, and no more wait than the queue’s bound"
             } else {

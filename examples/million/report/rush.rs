@@ -4,7 +4,7 @@ use super::chart::Curve;
 use super::html::{escape, table};
 use super::page::rows;
 use super::timeline::{Timeline, timeline};
-use crate::show::count;
+use crate::show::{count, duration};
 use crate::study::Rush;
 use crate::terminal::rush_facts;
 
@@ -39,11 +39,11 @@ pub(super) fn rush(rush: &Rush) -> String {
     );
     format!(
         "<section>\n<h2>A ticket rush</h2>\n\
-         <p>For {} seconds {} orders come a second, and the database books {}. “Without” everybody stands in one \
+         <p>For {} {} orders come a second, and the database books {}. “Without” everybody stands in one \
          line at the database, and gives up after {} seconds. With the queue a caller is answered once the \
          order is on the disk, and {} workers book at the rate of the database.</p>\n{}\
          <figure>{drawing}</figure>\n<p>{}</p>\n</section>\n",
-        Rush::SALE.as_secs(),
+        duration(Rush::SALE),
         count(Rush::ORDERS_A_SECOND),
         count(Rush::database()),
         Rush::TIMEOUT.as_secs(),

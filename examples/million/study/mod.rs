@@ -1,4 +1,4 @@
-//! What is found out about the requests, with the real cache, the real router and the real queue.
+//! What is found out about the requests, with the real cache, balancer, router and queue.
 
 mod advice;
 mod bad_days;
@@ -10,6 +10,7 @@ mod row;
     allow(dead_code, reason = "the queue is what it is about")
 )]
 mod rush;
+mod servers;
 mod shard_keys;
 mod shards;
 mod sizes;
@@ -22,6 +23,7 @@ pub(crate) use bad_days::{BadDays, Outage, Stampede};
 pub(crate) use expiry::{Cliff, TimeToLive};
 pub(crate) use row::Row;
 pub(crate) use rush::Rush;
+pub(crate) use servers::{Second, Seen, Servers};
 pub(crate) use shard_keys::ShardKeys;
 pub(crate) use shards::{Caches, Celebrity, Crowd, Dates, Grown, Growth, Loss, Shards, Written};
 pub(crate) use sizes::Sizes;
@@ -39,6 +41,7 @@ pub(crate) struct Study {
     pub(crate) time_to_live: TimeToLive,
     pub(crate) cliff: Cliff,
     pub(crate) bad_days: BadDays,
+    pub(crate) servers: Servers,
     pub(crate) shard_keys: ShardKeys,
     pub(crate) shards: Shards,
     /// `None` without the features of the queue.
@@ -63,6 +66,7 @@ impl Study {
         let shard_keys = ShardKeys::of(requests);
         progress.step();
         let bad_days = BadDays::measure(progress, &mut broken);
+        let servers = Servers::measure(progress, &mut broken);
         let shards = Shards::measure(progress, &mut broken);
         let rush = Rush::measure(progress, &mut broken);
         let advice = Advice::on(
@@ -80,6 +84,7 @@ impl Study {
             time_to_live,
             cliff,
             bad_days,
+            servers,
             shard_keys,
             shards,
             rush,

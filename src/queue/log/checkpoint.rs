@@ -109,7 +109,10 @@ impl Checkpoint {
         uuid.copy_from_slice(&frame[24..40]);
         let segments: Vec<_> = extents.chunks_exact(EXTENT).map(extent).collect();
         let next_id = u64_at(frame, 48);
-        let sane = |e: &Extent| e.first <= e.next && e.next <= next_id && e.end < 1 << 62;
+        let sane = |e: &Extent| {
+            let fits = e.messages <= e.bytes && e.bytes <= e.size && e.size <= LARGEST_SEGMENT;
+            e.first <= e.next && e.next <= next_id && e.end < 1 << 62 && fits
+        };
         let is_known = |(id, _): &(u64, u64)| *id < next_id;
         if !segments.iter().all(sane) || !moved.iter().all(is_known) || next_id >= 1 << 61 {
             return None;
@@ -167,6 +170,8 @@ impl Checkpoint {
 
 /// More than any checkpoint has.
 const LARGEST: u64 = 1 << 31;
+/// Well above a segment for the largest message; as many as a checkpoint can name are still a number.
+const LARGEST_SEGMENT: u64 = 1 << 38;
 
 pub(super) fn name(place: u64) -> String {
     format!("{place:016x}.checkpoint")
@@ -182,4 +187,61 @@ pub(super) fn place_of(name: &str) -> Option<u64> {
 
 pub(super) fn is_temporary(name: &str) -> bool {
     name == TEMPORARY
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counts were added to what one that lied said, until they ran over.
+    #[test]
+    fn a_segment_cannot_hold_more_than_its_size() {
+        let segment = Extent {
+            number: 1,
+            size: 1 << 20,
+            base: 0,
+            end: 1 << 20,
+            first: 0,
+            next: 10,
+            messages: 10,
+            bytes: 1280,
+            time: 0,
+        };
+        let decoded = |segment: Extent| {
+            let checkpoint = Checkpoint {
+                uuid: 7,
+                place: 4096,
+                next_id: 10,
+                time: 0,
+                segments: vec![segment],
+                moved: Vec::new(),
+                body: Vec::new(),
+            };
+            Checkpoint::decode(&checkpoint.encode_head()).is_some()
+        };
+        assert!(decoded(segment));
+        let lies = [
+            Extent {
+                messages: u64::MAX,
+                ..segment
+            },
+            Extent {
+                bytes: u64::MAX,
+                ..segment
+            },
+            Extent {
+                bytes: segment.size + 1,
+                ..segment
+            },
+            Extent {
+                size: u64::MAX,
+                bytes: u64::MAX,
+                messages: u64::MAX,
+                ..segment
+            },
+        ];
+        for lie in lies {
+            assert!(!decoded(lie), "{lie:?}");
+        }
+    }
 }

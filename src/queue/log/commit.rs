@@ -113,6 +113,10 @@ struct Waiter {
     waker: Waker,
 }
 
+/// Bytes that the next group is given room for at once, at most: what it does not need is
+/// kept with it.
+const FORESEEN: usize = 512;
+
 /// What keeps a batch out.
 #[derive(Debug)]
 pub(super) enum Refused {
@@ -234,17 +238,39 @@ impl<S: Sink> Line<S> {
         }
     }
 
+    /// The same without standing in line, for who may lead and finds nobody leading: what
+    /// became of it, or `None` if somebody leads.
+    pub(super) fn go_through(&self, ticket: Ticket, mark: Mark) -> Option<Result<(), Failed>> {
+        loop {
+            let mut state = self.state.lock();
+            if state.mark(mark).0 >= ticket.0 {
+                return Some(Ok(()));
+            }
+            if let Some(failed) = &state.failed {
+                return Some(Err(failed.clone()));
+            }
+            if state.leading {
+                return None;
+            }
+            state.begin_to_lead(mark);
+            drop(state);
+            self.lead();
+        }
+    }
+
     /// Writes what is staged, for all. The caller has set `leading`.
     fn lead(&self) {
         let mut lead = Lead {
             line: self,
             over: false,
         };
-        self.gather();
         let (group, last, next_id) = {
-            let mut state = self.state.lock();
+            let mut state = self.gather();
             let fresh = Group {
                 next_id: state.next_id,
+                // The next one is much like this one, most likely.
+                bytes: Vec::with_capacity(state.staged.bytes.len().min(FORESEEN)),
+                ends: Vec::with_capacity(state.staged.ends.len().min(FORESEEN / 8)),
                 ..Group::default()
             };
             // Who waits for what is written already wants a sync as well.
@@ -283,13 +309,13 @@ impl<S: Sink> Line<S> {
 
     /// Lets those come back who were just woken, before a sync begins that they would have
     /// to wait for: otherwise two halves take turns, and each sync is for one of them.
-    fn gather(&self) {
+    fn gather(&self) -> MutexGuard<'_, State> {
         let mut turns = 0;
         loop {
             let mut state = self.state.lock();
             let staged = state.staged.ends.len();
             if !state.staged.sync || state.gathering.is_over(staged, turns) {
-                return;
+                return state;
             }
             drop(state);
             turns += 1;
@@ -330,6 +356,12 @@ impl State {
             Mark::Written => self.written,
             Mark::Durable => self.durable,
         }
+    }
+
+    fn begin_to_lead(&mut self, mark: Mark) {
+        self.leading = true;
+        // So that the leader knows what is wanted.
+        self.staged.sync |= mark == Mark::Durable;
     }
 
     /// Takes out those who are through, and one who is not.
@@ -406,11 +438,7 @@ impl<S: Sink> Future for Wait<'_, S> {
                 return Poll::Ready(Err(failed));
             }
             if !state.leading {
-                state.leading = true;
-                // So that the leader knows what is wanted.
-                if self.mark == Mark::Durable {
-                    state.staged.sync = true;
-                }
+                state.begin_to_lead(self.mark);
                 drop(state);
                 drop(old);
                 match self.executor {

@@ -21,6 +21,8 @@ pub(super) struct Held {
 /// Who looks for a message further on finds it sooner by its number.
 const NEAR: u64 = 16;
 const SMALL: u32 = 16 << 10;
+/// What is at least this part of a group keeps it.
+const SHARE: u64 = 2;
 
 impl Held {
     /// Before the first record from here on; messages there are no older than `time`.
@@ -31,11 +33,6 @@ impl Held {
             tally: Tally::at(time),
             next: 0,
         }
-    }
-
-    /// What is known of the time where it ends.
-    pub(super) fn time(&self) -> u64 {
-        self.tally.time
     }
 
     /// The message, if it comes soon.
@@ -56,8 +53,9 @@ impl Held {
             self.at = from + place + header.size() as usize;
             if header.kind == Kind::Publish && header.id == id {
                 self.next = id + 1;
-                // A small message does not keep the whole group in memory.
-                let bytes = if header.len <= SMALL {
+                // A small message does not keep much of a group in memory.
+                let is_most = header.size() * SHARE >= self.chunk.bytes.len() as u64;
+                let bytes = if header.len <= SMALL && !is_most {
                     Bytes::copy_from_slice(&self.chunk.bytes[range])
                 } else {
                     self.chunk.bytes.slice(range)

@@ -265,9 +265,11 @@ impl<D: Disk> Log<D> {
             });
         }
         let place = |first, bytes: &mut Vec<u8>| {
-            bytes.reserve(size as usize + FRONT);
             if bytes.is_empty() {
+                bytes.reserve(size as usize + FRONT);
                 bytes.resize(FRONT, 0);
+            } else {
+                bytes.reserve(size as usize);
             }
             let mut id = first;
             for (place, record) in batch.iter().enumerate() {
@@ -303,7 +305,10 @@ impl<D: Disk> Log<D> {
 
     /// Blocks until a batch is this far.
     pub(crate) fn wait(&self, ticket: Ticket, mark: Mark) -> Result<(), Failed> {
-        crate::task::block_on(self.line.wait(ticket, mark, None))
+        match self.line.go_through(ticket, mark) {
+            Some(through) => through,
+            None => crate::task::block_on(self.line.wait(ticket, mark, None)),
+        }
     }
 
     /// Is ready once a batch is this far; leads on the executor, if there is one.

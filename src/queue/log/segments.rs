@@ -33,8 +33,17 @@ struct Table<F> {
     by_message: BTreeMap<u64, u64>,
     /// All of them, by their first place in the log.
     by_place: BTreeMap<u64, u64>,
-    tail: VecDeque<Chunk>,
+    tail: VecDeque<Kept>,
     tail_bytes: usize,
+}
+
+/// What is kept in memory of a group that was written.
+struct Kept {
+    chunk: Chunk,
+    /// The first message in it has this number, if there is one.
+    first: u64,
+    /// That of messages at its beginning.
+    time: u64,
 }
 
 pub(super) struct Segment<F> {
@@ -120,7 +129,9 @@ impl<F: DiskFile> Segments<F> {
         };
         segment.end = chunk.offset + chunk.bytes.len() as u64;
         let was_empty = segment.index.is_empty();
+        let (mut first, before) = (None, segment.tally.time);
         for (at, header) in records(&chunk.bytes) {
+            first.get_or_insert(header.id);
             let payload = at + RECORD_HEADER;
             let payload = &chunk.bytes[payload..payload + header.len as usize];
             let offset = chunk.offset + at as u64;
@@ -138,11 +149,15 @@ impl<F: DiskFile> Segments<F> {
             by_message.insert(segment.index.first, chunk.segment);
         }
         *tail_bytes += chunk.bytes.len();
-        tail.push_back(chunk);
+        tail.push_back(Kept {
+            chunk,
+            first: first.unwrap_or(segment.index.next),
+            time: before,
+        });
         while *tail_bytes > self.tail_capacity
             && let Some(old) = tail.pop_front()
         {
-            *tail_bytes -= old.bytes.len();
+            *tail_bytes -= old.chunk.bytes.len();
         }
     }
 
@@ -160,7 +175,7 @@ impl<F: DiskFile> Segments<F> {
             return;
         };
         segment.end = end;
-        tail.retain(|chunk| {
+        tail.retain(|Kept { chunk, .. }| {
             let keep = chunk.segment != number || chunk.offset < end;
             if !keep {
                 *tail_bytes -= chunk.bytes.len();
@@ -309,13 +324,11 @@ impl<F: DiskFile> Segments<F> {
         if id >= index.next {
             return Err(ReadError::Lost);
         }
-        let noted = index.start(id);
-        if let Some((start, time)) = noted
-            && let Some((stored, held)) = table.in_memory(*number, start, time, id)
-        {
+        if let Some((stored, held)) = table.in_memory(*number, index, id) {
             ahead.held = Some(held);
             return Ok(Place::Memory(stored));
         }
+        let noted = index.start(id);
         let (start, time) = noted.unwrap_or((PAGE, UNKNOWN));
         let mut place = InFile {
             file: Arc::clone(&segment.file),
@@ -387,28 +400,31 @@ pub(crate) struct Extent {
 }
 
 impl<F> Table<F> {
-    /// Looks for a message from this offset on, in what is kept in memory.
-    fn in_memory(&self, number: u64, start: u64, mut time: u64, id: u64) -> Option<(Stored, Held)> {
-        let behind = |chunk: &Chunk| (chunk.segment, chunk.offset) <= (number, start);
-        let mut index = self.tail.partition_point(behind).checked_sub(1)?;
-        let mut at = start;
-        loop {
-            let chunk = self.tail.get(index)?;
-            if chunk.segment != number || at < chunk.offset {
-                return None;
-            }
-            let from = (at - chunk.offset) as usize;
-            if from > chunk.bytes.len() {
-                return None;
-            }
-            let mut held = Held::new(chunk.clone(), from, time);
-            if let Some(stored) = held.read(id) {
-                return Some((stored, held));
-            }
-            time = held.time();
-            at = chunk.offset + chunk.bytes.len() as u64;
-            index += 1;
+    /// Looks for a message in what is kept in memory. Where groups lie otherwise than by
+    /// the numbers in them, as for a moment while the log goes on in another file, it is
+    /// not found, and read from there.
+    fn in_memory(&self, number: u64, index: &Index, id: u64) -> Option<(Stored, Held)> {
+        // Who keeps up looks for the newest.
+        let newest = self.tail.back().filter(|kept| kept.first <= id);
+        let before = || {
+            let place = self.tail.partition_point(|kept| kept.first <= id);
+            self.tail.get(place.checked_sub(1)?)
+        };
+        let Kept { chunk, time, .. } = newest.or_else(before)?;
+        if chunk.segment != number {
+            return None;
         }
+        let (mut at, mut time) = (0, *time);
+        // A large one has places in it that are noted.
+        if chunk.bytes.len() > LARGE
+            && let Some((start, noted)) = index.start(id)
+            && let Some(within) = start.checked_sub(chunk.offset)
+        {
+            (at, time) = (within as usize, noted);
+        }
+        let mut held = Held::new(chunk.clone(), at, time);
+        let stored = held.read(id)?;
+        Some((stored, held))
     }
 }
 
@@ -447,6 +463,8 @@ pub(crate) struct ReadAhead {
 
 const WINDOW: u64 = 128 << 10;
 const FIRST_WINDOW: u64 = 8 << 10;
+/// Bytes of a group that are not gone through from the first.
+const LARGE: usize = 1 << 10;
 
 impl ReadAhead {
     /// Keeps nothing in memory but a window of its own.

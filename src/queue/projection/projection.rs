@@ -191,7 +191,7 @@ impl<S: Default, D: Disk> Projection<S, D> {
             return Err(ProjectionError::Ahead { position, end });
         }
         let mut caught = Caught::default();
-        let until = end.min(place.position.saturating_add(batch.max(1) as u64) + 1);
+        let until = end.min((place.position + 1).saturating_add(batch.max(1) as u64));
         while place.position + 1 < until {
             let from = place.position;
             let (next, refused) = self.advance(place, until, &Before::Saved)?;
@@ -274,7 +274,7 @@ impl<S: Default, D: Disk> Projection<S, D> {
         let end = self.end();
         while place.position + 1 < end {
             let before = place.clone();
-            let until = end.min(place.position.saturating_add(batch) + 1);
+            let until = end.min((place.position + 1).saturating_add(batch));
             let copy = || before.clone();
             let (next, refused) = self.advance(place, until, &Before::Copy(&copy))?;
             place = next;

@@ -1,6 +1,8 @@
 //! A ticket rush: for some seconds far more orders come than the database takes. Straight
 //! into it, and through the real queue, in virtual time and the same in every run.
 
+#[cfg(all(feature = "queue", feature = "test-util"))]
+mod database;
 mod direct;
 #[cfg(all(feature = "queue", feature = "test-util"))]
 mod shop;
@@ -31,6 +33,10 @@ pub(crate) struct Queued {
     pub(crate) lost: u64,
     /// Handed to the database more than once, and booked once.
     pub(crate) again: u64,
+    /// Booked after an order that was published later.
+    pub(crate) late: u64,
+    /// The most orders that the database got in any second.
+    pub(crate) busiest: u64,
     /// Orders that nobody can book.
     pub(crate) dead: u64,
     /// From the confirmation to the booking.
@@ -183,6 +189,8 @@ mod tests {
         assert!(direct.timed_out > direct.orders * 8 / 10, "{direct:?}");
         assert_eq!((queued.lost, queued.dead), (0, 1), "{queued:?}");
         assert_eq!(queued.confirmed, direct.orders);
+        // The one whose worker died; and it is no easy rush, the database has all it takes.
+        assert_eq!((queued.late, queued.busiest), (1, Rush::database()));
         assert!(queued.waiting_at_cut > 1000 * Rush::CONNECTIONS as u64 && queued.turned_away > 0);
         let arrivals: u64 = Rush::arrivals().sum();
         assert_eq!(arrivals, direct.orders);

@@ -8,6 +8,7 @@ use tenfold::queue::{
 };
 use tenfold::time::ManualClock;
 
+use super::database::Database;
 use super::{Queued, Rush, STEP};
 use crate::study::SEED;
 
@@ -23,9 +24,9 @@ pub(super) struct Shop {
     next_order: u64,
     /// Orders that were turned away, and when they come again.
     coming_again: VecDeque<(Duration, u64)>,
-    confirmed: BTreeMap<u64, Duration>,
-    /// The database: each order once, whatever comes twice.
-    booked: BTreeMap<u64, Duration>,
+    /// When each order was confirmed, and the number of its message.
+    confirmed: BTreeMap<u64, (Duration, u64)>,
+    database: Database,
     abandoned_orders: BTreeSet<u64>,
     result: Queued,
 }
@@ -73,7 +74,7 @@ impl Shop {
             next_order: 1,
             coming_again: VecDeque::new(),
             confirmed: BTreeMap::new(),
-            booked: BTreeMap::new(),
+            database: Database::default(),
             abandoned_orders: BTreeSet::new(),
             result: Queued::default(),
         })
@@ -113,9 +114,10 @@ impl Shop {
             let message = |order: &u64| Message::new(order.to_le_bytes().to_vec());
             let messages: Vec<_> = taken.iter().map(message).collect();
             match self.queue.try_publish_batch(&messages) {
-                Ok(_) => {
-                    let confirmed = taken.drain(..).map(|order| (order, self.now));
-                    self.confirmed.extend(confirmed);
+                Ok(published) => {
+                    let confirmed = taken.drain(..).zip(published);
+                    let noted = confirmed.map(|(order, message)| (order, (self.now, message.id)));
+                    self.confirmed.extend(noted);
                 }
                 Err(PublishError::Full { .. }) => self.turn_away(taken.pop()),
                 Err(error) => return Err(error),
@@ -141,11 +143,7 @@ impl Shop {
                 if order == POISON {
                     delivery.nack()?;
                 } else {
-                    if self.booked.contains_key(&order) {
-                        self.result.again += 1;
-                    } else {
-                        self.booked.insert(order, self.now);
-                    }
+                    self.database.book(order, self.now);
                     match delivery.ack() {
                         Ok(()) | Err(SettleError::Expired { .. }) => {}
                         Err(error) => return Err(error.into()),
@@ -155,6 +153,7 @@ impl Shop {
             if worker.busy.is_none()
                 && let Some(delivery) = worker.consumer.try_recv()?
             {
+                self.database.begin(self.now);
                 worker.busy = Some((delivery, self.now + Rush::ORDER_TAKES));
             }
         }
@@ -174,7 +173,7 @@ impl Shop {
     /// The machine goes down without a word, and comes up again.
     fn lose_power(&mut self) -> Result<(), OpenError> {
         self.result.cut_at = self.now;
-        self.result.waiting_at_cut = self.confirmed.len() as u64 - self.booked.len() as u64;
+        self.result.waiting_at_cut = (self.confirmed.len() - self.database.booked().len()) as u64;
         self.disk.power_cut();
         self.workers.clear();
         self.abandoned.clear();
@@ -203,13 +202,13 @@ impl Shop {
         }
         let result = &mut self.result;
         result.dead = dead.len() as u64;
-        let is_lost = |order: &u64| !self.booked.contains_key(order) && !dead.contains(order);
+        let is_lost = |order: &u64| !self.database.has(*order) && !dead.contains(order);
         result.lost = self.confirmed.keys().filter(|order| is_lost(order)).count() as u64;
         if result.lost > 0 {
             wrong(format!("{} confirmed orders were lost", result.lost));
         }
-        if self
-            .booked
+        let booked = self.database.booked();
+        if booked
             .keys()
             .any(|order| !self.confirmed.contains_key(order))
         {
@@ -232,7 +231,29 @@ impl Shop {
         if self.abandoned_orders.is_empty() || self.abandoned_orders.iter().any(is_lost) {
             wrong("nobody booked what a worker had when it died".to_owned());
         }
+        // What was given out once comes first to whoever asks next, a power cut or not. Only
+        // what a dead worker has stays with it until its lease ends.
+        let number_of = |order| self.confirmed.get(&order).map_or(0, |(_, number)| *number);
+        let late = self.database.late(number_of);
+        result.late = late.len() as u64;
+        if let Some(order) = late
+            .iter()
+            .find(|order| !self.abandoned_orders.contains(order))
+        {
+            wrong(format!(
+                "order {order} was booked after one that was published later"
+            ));
+        }
+        result.busiest = self.database.busiest;
+        if result.busiest > Rush::database() {
+            wrong(format!(
+                "the database got {} orders in a second, and takes {}",
+                result.busiest,
+                Rush::database()
+            ));
+        }
         // What was booked since the last flush, and what was in hand.
+        result.again = self.database.again;
         let most = Rush::database() + Rush::CONNECTIONS as u64;
         if result.again > most {
             wrong(format!(
@@ -240,11 +261,11 @@ impl Shop {
                 result.again
             ));
         }
-        let mut waits: Vec<Duration> = self
-            .booked
-            .iter()
-            .filter_map(|(order, booked)| Some(booked.saturating_sub(*self.confirmed.get(order)?)))
-            .collect();
+        let wait_of = |(order, booked): (&u64, &Duration)| {
+            let (confirmed, _) = self.confirmed.get(order)?;
+            Some(booked.saturating_sub(*confirmed))
+        };
+        let mut waits: Vec<Duration> = booked.iter().filter_map(wait_of).collect();
         waits.sort_unstable();
         let at = |share: usize| waits.get(waits.len() * share / 100).copied();
         (result.p50, result.p99) = (at(50).unwrap_or_default(), at(99).unwrap_or_default());
