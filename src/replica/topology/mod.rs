@@ -35,7 +35,7 @@
 //!             effects.extend(more);
 //!         }
 //!     }
-//!     clock.advance(Duration::from_secs(1));
+//!     clock.advance(Duration::from_millis(500));
 //!     let (next, more) = step(topology, Input::Tick, clock.now());
 //!     topology = next;
 //!     effects.extend(more);
