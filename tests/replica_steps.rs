@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tenfold::replica::topology::{
-    Action, Authority, Effect, Event, FailoverRefused, Grant, Input, NodeId, NodeSet, NodeState,
-    OldPrimary, OperationId, Outcome, Phase, ProbeId, Promotion, RecoveryOrder, Settings,
-    SettingsBuilder, Synchronous, Topology, select, step,
+    Action, Authority, Effect, Event, FailoverRefused, Grant, Input, Node, NodeId, NodeSet,
+    NodeState, OldPrimary, OperationId, Outcome, Phase, ProbeId, Promotion, RecoveryOrder,
+    Settings, SettingsBuilder, Synchronous, Topology, select, step,
 };
 use tenfold::replica::{
     CausalToken, Endpoint, Epoch, Fault, Fork, Position, Probe, ReadPreference, Role, SystemId,
@@ -218,7 +218,7 @@ impl Run {
 
     fn make(&mut self, what: Move) {
         let topology = self.topology.as_ref().unwrap();
-        let id = |n: u8| topology.find(&format!("n{n}")).map(|node| node.id());
+        let id = |n: u8| topology.find(&format!("n{n}")).map(Node::id);
         let input = match what {
             Move::Wait(ms) => {
                 self.now = self.now + Duration::from_millis(ms);
@@ -390,6 +390,7 @@ fn end_all(stage: &mut Stage, how: impl Fn(Action) -> Option<Outcome>) -> Vec<Ac
         .collect()
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "in the form of what may fail")]
 fn well(action: Action) -> Option<Outcome> {
     Some(match action {
         Action::StopReceiver { node } => Outcome::Reached(Position([0, 100, 90][node.index()])),

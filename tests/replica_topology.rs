@@ -202,8 +202,7 @@ fn settings_that_cannot_work_are_refused() {
     let many = || (0..64).fold(two(), |s, at| s.replica(end(&format!("n{at}"))));
     let sync = |k, among: &[&str]| two().synchronous(Synchronous::any(k, among.iter().copied()));
     let same_address = Endpoint::new("c", "a:1").unwrap();
-    type Row = (SettingsBuilder, Option<SettingsError>);
-    let rows: Vec<Row> = vec![
+    let rows: Vec<(SettingsBuilder, Option<SettingsError>)> = vec![
         (two(), None),
         (Settings::builder(), Some(SettingsError::NoPrimary)),
         (
