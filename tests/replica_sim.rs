@@ -13,13 +13,14 @@ mod replica_world;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use replica_world::{Cluster, SYSTEM};
 use tenfold::replica::topology::{
-    Action, Authority, Effect, Event, Grant, Input, NodeId, NodeSet, OperationId, Outcome, Phase,
-    ProbeId, Promotion, RecoveryOrder, SelectError, Selection, Settings, Synchronous, Topology,
-    select, step,
+    Action, Authority, Effect, Event, Grant, Input, NodeId, NodeSet, OldPrimary, OperationId,
+    Outcome, ProbeId, Promotion, RecoveryOrder, SelectError, Selection, Settings, Synchronous,
+    Topology, select, step,
 };
 use tenfold::replica::{CausalToken, Endpoint, Epoch, Fault, Position, ReadPreference, Role};
 use tenfold::rng::Rng;
@@ -43,7 +44,15 @@ fn no_epoch_no_token_and_no_acknowledged_write_goes_wrong() {
             let mut figures = Figures::default();
             for seed in (thread..seeds).step_by(threads as usize) {
                 if only.is_none_or(|only| only == seed) {
-                    Day::new(seed, only.is_some()).live(&mut figures);
+                    let told = only.is_some();
+                    let day = || Day::new(seed, told).live();
+                    match catch_unwind(AssertUnwindSafe(day)) {
+                        Ok(day) => figures.add(&day),
+                        Err(_) => figures.failed.push(seed),
+                    }
+                    if figures.failed.len() >= 20 {
+                        break;
+                    }
                 }
             }
             figures
@@ -56,7 +65,13 @@ fn no_epoch_no_token_and_no_acknowledged_write_goes_wrong() {
         }
     });
     println!("{figures:?}");
+    assert!(
+        figures.failed.is_empty(),
+        "TENFOLD_SEED={} alone shows why",
+        figures.failed[0]
+    );
     if only.is_none() {
+        assert!(figures.unsettled < seeds / 50, "{figures:?}");
         assert!(
             figures.led > seeds / 10 && figures.followed > seeds / 10,
             "{figures:?}"
@@ -74,6 +89,10 @@ fn no_epoch_no_token_and_no_acknowledged_write_goes_wrong() {
 #[derive(Debug, Default)]
 struct Figures {
     seeds: u64,
+    failed: Vec<u64>,
+    /// Days after which a topology had no primary, two and a half seconds after all was well: a server that is gone for good is
+    /// waited for, or a quorum of which one is.
+    unsettled: u64,
     /// Failovers that a topology led, and changes of the primary that it followed.
     led: u64,
     followed: u64,
@@ -92,6 +111,8 @@ struct Figures {
 impl Figures {
     fn add(&mut self, other: &Self) {
         self.seeds += other.seeds;
+        self.unsettled += other.unsettled;
+        self.failed.extend(&other.failed);
         self.led += other.led;
         self.followed += other.followed;
         self.refused += other.refused;
@@ -121,7 +142,7 @@ enum Happening {
     Wake(usize),
     Deliver(usize, Input),
     ProbeAt(usize, NodeId, ProbeId),
-    PerformAt(usize, OperationId, Action),
+    PerformAt(usize, OperationId, Action, Instant),
     LeaseAsk(usize),
     LeaseBack(usize, u64),
     Acked(usize, u64, usize, u64, usize),
@@ -205,6 +226,8 @@ struct LeaseService {
     promoter: Option<(usize, u64)>,
     server: usize,
     server_until: u64,
+    /// The newest line when somebody began to promote.
+    newest: u64,
 }
 
 struct Day {
@@ -287,7 +310,7 @@ impl Day {
         for pool in 0..pools {
             day.put(30 * MS, Happening::Client(pool));
         }
-        let first = day.rng.below(600 * MS);
+        let first = 400 * MS + day.rng.below(400 * MS);
         day.put(first, Happening::Trouble);
         if mode == Mode::Observe {
             day.put(200 * MS, Happening::Operator);
@@ -378,7 +401,7 @@ impl Day {
         self.cluster.linked(self.pool_at(pool), server)
     }
 
-    fn live(mut self, figures: &mut Figures) {
+    fn live(mut self) -> Figures {
         while let Some(Reverse(Scheduled(at, _, what))) = self.queue.pop() {
             if at > ALL_ENDS {
                 break;
@@ -386,7 +409,7 @@ impl Day {
             self.now = at;
             self.happen(what);
         }
-        self.conclude(figures);
+        self.conclude()
     }
 
     fn happen(&mut self, what: Happening) {
@@ -399,7 +422,11 @@ impl Day {
             }
             Happening::Deliver(pool, input) => self.give(pool, input),
             Happening::ProbeAt(pool, node, probe) => self.probe(pool, node, probe),
-            Happening::PerformAt(pool, operation, action) => self.perform(pool, operation, action),
+            Happening::PerformAt(pool, operation, action, deadline) => {
+                if self.pools[pool].clock(self.now) < deadline {
+                    self.perform(pool, operation, action);
+                }
+            }
             Happening::LeaseAsk(pool) => self.lease_asked(pool),
             Happening::LeaseBack(pool, term) => {
                 if self.lease.promoter.is_some_and(|(who, _)| who == pool)
@@ -472,10 +499,15 @@ impl Day {
                     connection.take_if(|c| c.generation < generation);
                 }
                 Effect::Perform {
-                    operation, action, ..
+                    operation,
+                    action,
+                    deadline,
                 } => {
                     let after = self.delay();
-                    self.put(after, Happening::PerformAt(pool, operation, action));
+                    self.put(
+                        after,
+                        Happening::PerformAt(pool, operation, action, deadline),
+                    );
                 }
                 Effect::AcquireLease => {
                     let after = self.delay();
@@ -516,7 +548,7 @@ impl Day {
         if !self.hears(pool, server) || (!self.well && self.chance(100)) {
             return;
         }
-        let input = if self.cluster.servers[server].up {
+        let input = if self.cluster.servers[server].runs() {
             Input::Answered {
                 node,
                 probe,
@@ -562,10 +594,16 @@ impl Day {
         let up = heard && cluster.servers[server].up;
         match action {
             // One that is gone is known to be; of one that is switched off the disk is marked.
-            Action::Fence { .. } if cluster.servers[server].gone || heard => {
+            Action::Fence { epoch, .. } if cluster.servers[server].gone || heard => {
                 let s = &mut cluster.servers[server];
-                s.fenced = true;
-                s.waiting.clear();
+                if s.role == Role::Primary {
+                    // One of a later epoch is not meant.
+                    if s.timeline > epoch.timeline {
+                        return None;
+                    }
+                    s.fenced = true;
+                    s.waiting.clear();
+                }
                 Some(Outcome::Done)
             }
             Action::StopReceiver { .. } if up => {
@@ -623,6 +661,7 @@ impl Day {
             return;
         }
         self.lease.term += 1;
+        self.lease.newest = self.cluster.newest;
         let ttl = 400 * MS;
         self.lease.promoter = Some((pool, now + ttl));
         let local = |moment: u64| self.pools[pool].clock(moment);
@@ -630,7 +669,10 @@ impl Day {
         let grant = Grant {
             term: self.lease.term,
             until: local((now + ttl).saturating_sub(310 * MS)),
-            old_primary_stops: Some(local(self.lease.server_until.max(now))),
+            old_primary: OldPrimary::Stops {
+                name: Some(format!("s{}", self.lease.server).into()),
+                at: local(self.lease.server_until.max(now)),
+            },
         };
         let input = Input::LeaseGained(grant);
         if self.chance(20) {
@@ -654,7 +696,8 @@ impl Day {
         let holds = self.lease.server == server && now < self.lease.server_until;
         let free = now >= self.lease.server_until;
         let is_newest = self.cluster.servers[server].timeline == newest;
-        if is_newest && ((holds && !promoting) || (free && (!promoting || newest > 1))) {
+        let may = !promoting || newest > self.lease.newest;
+        if is_newest && may && (holds || free) {
             self.lease.server = server;
             self.lease.server_until = now + 150 * MS;
             self.cluster.servers[server].lease_until = Some(now + 150 * MS);
@@ -708,7 +751,7 @@ impl Day {
     fn connection(&mut self, pool: usize, node: NodeId) -> Option<Connection> {
         let server = node.index();
         let incarnation = self.cluster.servers[server].incarnation;
-        let reachable = self.hears(pool, server) && self.cluster.servers[server].up;
+        let reachable = self.hears(pool, server) && self.cluster.servers[server].runs();
         let p = &mut self.pools[pool];
         let generation = p.topology.as_ref()?.node(node)?.generation();
         let made_at = p.clock(self.now);
@@ -922,6 +965,10 @@ impl Day {
         for server in 0..self.cluster.servers.len() {
             self.cluster.servers[server].slow = false;
             self.cluster.restart(server, &mut self.rng);
+            // Somebody sees that the last primary was switched off for nothing.
+            if self.cluster.servers[server].timeline == self.cluster.newest {
+                self.cluster.servers[server].fenced = false;
+            }
         }
     }
 
@@ -934,39 +981,37 @@ impl Day {
                 .map(|node| (node.id(), self.cluster.servers[node.id().index()].gone))
                 .collect();
             for (node, gone) in names {
-                if gone {
+                if gone && self.topology(pool).writer().is_some() {
                     self.give(pool, Input::Remove(node));
                 }
             }
         }
     }
 
-    fn conclude(mut self, figures: &mut Figures) {
+    fn conclude(mut self) -> Figures {
         let seed = self.seed;
         let newest = self.cluster.newest;
         let is_last =
             |s: &replica_world::Server| s.role == Role::Primary && s.timeline == newest && s.up;
         let last = self.cluster.servers.iter().position(is_last);
-        let last = last.unwrap_or_else(|| panic!("seed {seed}: nobody is primary"));
-        let there = &self.cluster.servers[last].log;
-        let written: BTreeMap<u64, u64> = there.iter().map(|e| (e.write, e.id)).collect();
-        for pool in 0..self.pools.len() {
-            let topology = self.topology(pool);
-            let writer = topology.writer().map(NodeId::index);
-            assert_eq!(
-                writer,
-                Some(last),
-                "seed {seed}: pool {pool} is {} when all is well",
-                topology.phase()
-            );
-            assert!(!topology.serving().is_empty(), "seed {seed}: {topology:#?}");
-            assert!(matches!(
-                topology.phase(),
-                Phase::Normal | Phase::Recovering
-            ));
+        let settled = last.is_some()
+            && (0..self.pools.len()).all(|pool| {
+                let topology = self.topology(pool);
+                topology.writer().map(NodeId::index) == last && !topology.serving().is_empty()
+            });
+        if self.told && !settled {
+            println!("seed {seed}: not settled");
         }
+        let last = last.unwrap_or(0);
+        let there = if settled {
+            &self.cluster.servers[last].log[..]
+        } else {
+            &[]
+        };
+        let written: BTreeMap<u64, u64> = there.iter().map(|e| (e.write, e.id)).collect();
         let mut lost = 0;
-        for of in &self.acknowledged {
+        let judged = if settled { &self.acknowledged[..] } else { &[] };
+        for of in judged {
             let here =
                 there.get(of.token.position().0 as usize - 1).map(|e| e.id) == Some(of.entry);
             let kept = written.contains_key(&of.write);
@@ -991,7 +1036,7 @@ impl Day {
                 of.token
             );
         }
-        for write in &self.by_quorum {
+        for write in self.by_quorum.iter().filter(|_| settled) {
             assert!(
                 written.contains_key(write),
                 "seed {seed}: write {write} was acknowledged by a quorum, and is lost"
@@ -1000,8 +1045,10 @@ impl Day {
         if self.mode != Mode::Observe {
             self.followed = 0;
         }
-        figures.add(&Figures {
+        Figures {
             seeds: 1,
+            failed: Vec::new(),
+            unsettled: u64::from(!settled),
             led: self.led,
             followed: self.followed,
             refused: self.refused,
@@ -1013,6 +1060,6 @@ impl Day {
             tokens_refused: self.tokens_refused,
             waits: self.waits,
             steps: self.steps,
-        });
+        }
     }
 }

@@ -4,61 +4,68 @@
 use tenfold::replica::{Epoch, Fork, Position, Probe, Role, SystemId};
 use tenfold::rng::Rng;
 
-pub const SYSTEM: SystemId = SystemId(7);
+pub(crate) const SYSTEM: SystemId = SystemId(7);
 
 /// What a server has written, or had sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Different for every write of the world; a recovered one keeps that of the write.
-    pub write: u64,
+    pub(crate) write: u64,
     /// Different for every entry: two logs that have the same at a position are the same up to it.
-    pub id: u64,
+    pub(crate) id: u64,
 }
 
 /// A write that a server has not acknowledged yet, because too few standbys have it.
 #[derive(Debug, Clone, Copy)]
-pub struct Unacknowledged {
-    pub position: usize,
-    pub write: u64,
-    pub client: usize,
+pub(crate) struct Unacknowledged {
+    pub(crate) position: usize,
+    pub(crate) write: u64,
+    pub(crate) client: usize,
 }
 
 #[derive(Debug, Clone)]
-pub struct Server {
-    pub up: bool,
+pub(crate) struct Server {
+    pub(crate) up: bool,
     /// Its disk is gone for good.
-    pub gone: bool,
-    pub fenced: bool,
-    pub role: Role,
-    pub timeline: u64,
-    pub history: Vec<Fork>,
-    pub log: Vec<Entry>,
-    pub applied: usize,
-    pub receiver: bool,
-    pub connected: bool,
-    pub following: usize,
-    pub incarnation: u64,
-    pub slow: bool,
+    pub(crate) gone: bool,
+    pub(crate) fenced: bool,
+    pub(crate) role: Role,
+    pub(crate) timeline: u64,
+    pub(crate) history: Vec<Fork>,
+    pub(crate) log: Vec<Entry>,
+    pub(crate) applied: usize,
+    pub(crate) receiver: bool,
+    pub(crate) connected: bool,
+    pub(crate) following: usize,
+    pub(crate) incarnation: u64,
+    pub(crate) slow: bool,
     /// How far each other one has confirmed.
-    pub confirmed: Vec<usize>,
-    pub waiting: Vec<Unacknowledged>,
+    pub(crate) confirmed: Vec<usize>,
+    pub(crate) waiting: Vec<Unacknowledged>,
     /// Until when it may take writes by its own clock; nothing if no lease is needed.
-    pub lease_until: Option<u64>,
+    pub(crate) lease_until: Option<u64>,
+}
+
+impl Server {
+    /// One that is fenced is switched off.
+    pub(crate) fn runs(&self) -> bool {
+        self.up && !self.fenced
+    }
 }
 
 #[derive(Debug)]
-pub struct Cluster {
-    pub servers: Vec<Server>,
+pub(crate) struct Cluster {
+    pub(crate) servers: Vec<Server>,
     /// Who hears whom: bit `b` of `links[a]`.
-    pub links: Vec<u64>,
-    pub acknowledgements: usize,
+    pub(crate) links: Vec<u64>,
+    pub(crate) acknowledgements: usize,
     /// The newest timeline anybody was promoted to.
-    pub newest: u64,
+    pub(crate) newest: u64,
     ids: u64,
 }
 
 impl Cluster {
-    pub fn new(servers: usize, others: usize, acknowledgements: usize) -> Self {
+    pub(crate) fn new(servers: usize, others: usize, acknowledgements: usize) -> Self {
         let server = |at: usize| Server {
             up: true,
             gone: false,
@@ -90,29 +97,29 @@ impl Cluster {
         }
     }
 
-    pub fn linked(&self, a: usize, b: usize) -> bool {
+    pub(crate) fn linked(&self, a: usize, b: usize) -> bool {
         self.links[a] >> b & 1 == 1
     }
 
     /// Parts those whose bits are set from the rest.
-    pub fn part(&mut self, group: u64) {
+    pub(crate) fn part(&mut self, group: u64) {
         for (at, links) in self.links.iter_mut().enumerate() {
             *links = if group >> at & 1 == 1 { group } else { !group };
         }
     }
 
-    pub fn heal(&mut self) {
+    pub(crate) fn heal(&mut self) {
         self.links.fill(u64::MAX);
     }
 
-    pub fn takes_writes(&self, server: usize, now: u64) -> bool {
+    pub(crate) fn takes_writes(&self, server: usize, now: u64) -> bool {
         let s = &self.servers[server];
         let may = s.lease_until.is_none_or(|until| now < until);
         s.up && s.role == Role::Primary && !s.fenced && may
     }
 
     /// Appends a write of a client. Answers its position, and whether it is acknowledged at once.
-    pub fn write(&mut self, server: usize, write: u64, client: usize) -> (usize, bool) {
+    pub(crate) fn write(&mut self, server: usize, write: u64, client: usize) -> (usize, bool) {
         self.ids += 1;
         let entry = Entry {
             write,
@@ -134,7 +141,7 @@ impl Cluster {
     }
 
     /// Writes of a server that enough standbys have by now.
-    pub fn acknowledged(&mut self, server: usize) -> Vec<Unacknowledged> {
+    pub(crate) fn acknowledged(&mut self, server: usize) -> Vec<Unacknowledged> {
         let k = self.acknowledgements;
         let s = &mut self.servers[server];
         if !s.up || s.fenced || s.waiting.is_empty() {
@@ -151,9 +158,9 @@ impl Cluster {
     }
 
     /// A replica receives what is there for it, and applies some of what it has.
-    pub fn receive(&mut self, replica: usize, rng: &mut Rng) {
+    pub(crate) fn receive(&mut self, replica: usize, rng: &mut Rng) {
         let from = self.servers[replica].following;
-        let heard = self.linked(replica, from) && self.servers[from].up;
+        let heard = self.linked(replica, from) && self.servers[from].runs();
         if !self.servers[replica].up || self.servers[replica].role == Role::Primary {
             return;
         }
@@ -189,7 +196,7 @@ impl Cluster {
         }
     }
 
-    pub fn crash(&mut self, server: usize, with_disk: bool) {
+    pub(crate) fn crash(&mut self, server: usize, with_disk: bool) {
         let s = &mut self.servers[server];
         s.up = false;
         s.incarnation += 1;
@@ -203,7 +210,7 @@ impl Cluster {
     }
 
     /// Starts it anew. What it had applied and not written is to be applied again.
-    pub fn restart(&mut self, server: usize, rng: &mut Rng) {
+    pub(crate) fn restart(&mut self, server: usize, rng: &mut Rng) {
         let s = &mut self.servers[server];
         if s.gone || s.up {
             return;
@@ -217,7 +224,7 @@ impl Cluster {
         }
     }
 
-    pub fn probe(&self, server: usize) -> Probe {
+    pub(crate) fn probe(&self, server: usize) -> Probe {
         let s = &self.servers[server];
         let epoch = Epoch {
             timeline: s.timeline,
@@ -233,7 +240,7 @@ impl Cluster {
     }
 
     /// Makes a replica a primary of a line of the log that nobody had before.
-    pub fn promote(&mut self, server: usize) -> Epoch {
+    pub(crate) fn promote(&mut self, server: usize) -> Epoch {
         let newest = self.newest + 1;
         let s = &mut self.servers[server];
         if s.role == Role::Replica {
@@ -256,7 +263,7 @@ impl Cluster {
         }
     }
 
-    pub fn follow(&mut self, replica: usize, primary: usize) {
+    pub(crate) fn follow(&mut self, replica: usize, primary: usize) {
         let s = &mut self.servers[replica];
         if s.role == Role::Replica {
             s.following = primary;
@@ -265,7 +272,7 @@ impl Cluster {
     }
 
     /// What only this server's disk has after a position goes to the new primary; done twice it changes nothing.
-    pub fn recover(&mut self, from: usize, to: usize) -> bool {
+    pub(crate) fn recover(&mut self, from: usize, to: usize) -> bool {
         if self.servers[from].gone {
             return false;
         }
@@ -285,16 +292,21 @@ impl Cluster {
     }
 
     /// Physical copy of what the candidate has not.
-    pub fn salvage(&mut self, from: usize, to: usize) -> Option<usize> {
-        if self.servers[from].gone || !self.is_prefix(to, from) {
+    pub(crate) fn salvage(&mut self, from: usize, to: usize) -> Option<usize> {
+        let is_replica = self.servers[to].role == Role::Replica;
+        if self.servers[from].gone || !is_replica || !self.is_prefix(to, from) {
             return None;
         }
-        self.servers[to].log = self.servers[from].log.clone();
+        let old = self.servers[from].clone();
+        let candidate = &mut self.servers[to];
+        candidate.log = old.log;
+        candidate.timeline = old.timeline;
+        candidate.history = old.history;
         Some(self.servers[to].log.len())
     }
 
     /// Makes it a replica of the primary, without what only it has.
-    pub fn rejoin(&mut self, server: usize, primary: usize) {
+    pub(crate) fn rejoin(&mut self, server: usize, primary: usize) {
         let target = self.servers[primary].clone();
         let s = &mut self.servers[server];
         let common = s.log.iter().zip(&target.log);

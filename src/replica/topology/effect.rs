@@ -28,7 +28,8 @@ pub enum Effect {
         generation: u64,
     },
     /// Do this to a server. Ends with [`Input::Finished`](super::Input::Finished) or
-    /// [`Input::Failed`](super::Input::Failed); without either by the deadline it counts as failed.
+    /// [`Input::Failed`](super::Input::Failed); without either by the deadline it counts as failed. It must not be begun
+    /// after that: a promotion that comes late makes a second primary.
     Perform {
         /// To be handed back.
         operation: OperationId,
@@ -119,8 +120,9 @@ pub enum Event {
     FailoverRefused(FailoverRefused),
     /// An operation failed.
     OperationFailed(Action),
-    /// What was written after this position of this timeline, acknowledged perhaps, is not at the primary. A read by a
-    /// token of it is refused.
+    /// The primary's line of the log has left another one. What that one had after this position, if anything, is not at the primary, whether
+    /// it was acknowledged or not; a read by a token of it is refused. Not told where it is certain that every
+    /// acknowledged write was kept.
     WritesMissing {
         /// The line of the log that has ended.
         timeline: u64,
@@ -165,6 +167,11 @@ pub enum FailoverRefused {
     },
     /// There is no lease, or it ran out.
     NoLease,
+    /// A replica lives in a later epoch: somebody else has promoted, and that primary has to be found.
+    Behind {
+        /// The epoch.
+        epoch: Epoch,
+    },
     /// It is not certain that this server takes no more writes.
     NotFenced(NodeId),
     /// Too few of the synchronous standbys can be stopped for knowing every acknowledged write.
@@ -185,6 +192,7 @@ impl fmt::Display for FailoverRefused {
         match self {
             Self::TooSoon { .. } => f.write_str("the last failover was too short a time ago"),
             Self::NoLease => f.write_str("there is no lease"),
+            Self::Behind { epoch } => write!(f, "somebody else has promoted, to {epoch}"),
             Self::NotFenced(node) => write!(f, "it is not certain that {node} takes no writes"),
             Self::NoQuorum { stopped, needed } => write!(
                 f,
@@ -229,7 +237,7 @@ impl fmt::Display for Event {
                 known,
             } => write!(
                 f,
-                "what timeline {timeline} had after {after}, up to {known} at least, is missing"
+                "what timeline {timeline} had after {after} is missing (it was seen to have come to {known})"
             ),
             Self::WritesRecovered {
                 from,

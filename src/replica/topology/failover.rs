@@ -3,7 +3,7 @@ use super::snapshot::Snapshot;
 use super::step::Step;
 use super::{
     Action, Authority, Effect, Event, FailoverRefused, Grant, Node, NodeId, NodeSet, NodeState,
-    Outcome, Phase, Promotion, RecoveryOrder, Settings,
+    OldPrimary, Outcome, Phase, Promotion, RecoveryOrder, Settings,
 };
 use crate::replica::{Epoch, Position, Role};
 use crate::time::Instant;
@@ -35,6 +35,8 @@ pub(super) struct Failover {
     stopped: Vec<(NodeId, Position)>,
     pub candidate: Option<NodeId>,
     attempts: u32,
+    /// Somebody else has promoted, and whoever became primary has not been found.
+    is_behind: bool,
     /// Every acknowledged write is certainly on the candidate.
     pub nothing_missing: bool,
     /// The epoch that two servers took writes in.
@@ -66,6 +68,7 @@ impl Failover {
             stopped: Vec::new(),
             candidate: None,
             attempts: 0,
+            is_behind: false,
             nothing_missing: false,
             disputed: None,
         }
@@ -75,6 +78,14 @@ impl Failover {
     pub(super) fn reach_of(&self, id: NodeId) -> Option<Position> {
         let found = self.stopped.iter().find(|(node, _)| *node == id);
         found.map(|(_, reach)| *reach)
+    }
+
+    pub(super) fn lease_ends(&self) -> Option<Instant> {
+        self.grant.as_ref().map(|grant| grant.until)
+    }
+
+    fn old_primary(&self) -> Option<&OldPrimary> {
+        self.grant.as_ref().map(|grant| &grant.old_primary)
     }
 
     /// The moments at which something happens by itself.
@@ -90,8 +101,8 @@ impl Failover {
         if let Some(until) = self.acquiring {
             at(until);
         }
-        if let Some(stops) = self.grant.and_then(|grant| grant.old_primary_stops) {
-            at(stops + settings.clock_skew);
+        if let Some(OldPrimary::Stops { at: stops, .. }) = self.old_primary() {
+            at(*stops + settings.clock_skew);
         }
     }
 }
@@ -124,6 +135,10 @@ impl Step<'_> {
                 return;
             }
         }
+        // Whoever lives on a later line follows a primary that is yet to be found.
+        if self.is_behind() {
+            return;
+        }
         // Nobody is fenced where it would be of no use.
         let eligible = self.eligible();
         if eligible.is_empty() {
@@ -139,6 +154,11 @@ impl Step<'_> {
         }
         let failover = &mut self.t.failover;
         failover.writable = failover.writable.with(primary);
+        if failover.is_behind {
+            let not_seen = |node: &&Node| node.role() != Some(Role::Replica);
+            let suspects = self.t.nodes.iter().flatten().filter(not_seen);
+            failover.writable = suspects.fold(failover.writable, |all, node| all.with(node.id));
+        }
         failover.fenced = NodeSet::default();
         failover.stopped.clear();
         failover.candidate = None;
@@ -161,10 +181,11 @@ impl Step<'_> {
         failover.stopped.clear();
         failover.candidate = None;
         failover.attempts = 0;
+        failover.is_behind = false;
         failover.nothing_missing = false;
         failover.not_before = self.now;
         failover.operations.retain(Pending::is_repair);
-        self.release_unless_needed();
+        self.release();
     }
 
     fn abandon(&mut self, why: FailoverRefused) {
@@ -172,6 +193,7 @@ impl Step<'_> {
         let failover = &mut self.t.failover;
         failover.operations.retain(Pending::is_repair);
         failover.not_before = self.now + self.t.settings.retry_after;
+        self.release();
         self.enter(Phase::PrimarySuspect);
         self.hurry_all();
     }
@@ -220,14 +242,18 @@ impl Step<'_> {
         }
         let failover = &self.t.failover;
         let mut left = failover.writable.minus(failover.fenced);
-        // Its lease has run out: it has stopped by itself.
-        let stops = failover.grant.and_then(|grant| grant.old_primary_stops);
-        if let (Some(primary), Some(stops)) = (self.t.primary, stops) {
-            let certain = stops + self.t.settings.clock_skew;
-            if left.contains(primary) && self.now < certain {
-                return;
+        if let (Some(primary), Some(OldPrimary::Stops { name, at })) =
+            (self.t.primary, failover.old_primary())
+        {
+            let known = self.t.get(primary).map(|node| node.endpoint().name());
+            let is_known = name.is_some() && name.as_deref() == known;
+            // One that nobody renews the lease of stops by itself. So does one that this process knows nothing of.
+            if left.contains(primary) || !is_known {
+                if self.now < *at + self.t.settings.clock_skew {
+                    return;
+                }
+                left = left.without(primary);
             }
-            left = left.without(primary);
         }
         match left.iter().next() {
             Some(node) => self.abandon(FailoverRefused::NotFenced(node)),
@@ -236,6 +262,9 @@ impl Step<'_> {
     }
 
     fn elect(&mut self) {
+        if self.is_behind() {
+            return;
+        }
         self.enter(Phase::Electing);
         for node in self.eligible().iter() {
             if let Some(node) = self.t.get_mut(node) {
@@ -245,11 +274,41 @@ impl Step<'_> {
         }
     }
 
-    /// Replicas that answer, and have nothing that the old primary had not.
+    /// Whether somebody else has promoted meanwhile. Whoever became primary is given the time to answer. If it does not, it is
+    /// lost as well, and may be anybody who is not known to be a replica.
+    fn is_behind(&mut self) -> bool {
+        let Some(epoch) = self.later_epoch() else {
+            return false;
+        };
+        self.t.epoch = Some(epoch);
+        self.t.failover.is_behind = true;
+        self.abandon(FailoverRefused::Behind { epoch });
+        true
+    }
+
+    /// The latest epoch after the known one that a replica lives in. Further ahead than one promotion it needs a
+    /// second one that says so.
+    fn later_epoch(&self) -> Option<Epoch> {
+        let line = self.t.epoch.map_or(0, |epoch| epoch.timeline);
+        let epochs = || {
+            let ours = |node: &&Node| !matches!(node.state, NodeState::Fenced(_));
+            self.t.members().filter(ours).filter_map(Node::epoch)
+        };
+        let credible = |epoch: &Epoch| {
+            let witnesses = epochs().filter(|other| other.timeline >= epoch.timeline);
+            epoch.timeline <= line.saturating_add(1) || witnesses.count() > 1
+        };
+        let later = epochs().filter(|epoch| epoch.timeline > line);
+        later.filter(credible).max()
+    }
+
+    /// Replicas that answer, and live on the line that is known or an earlier one.
     fn eligible(&self) -> NodeSet {
         let spoiled = self.t.failover.spoiled;
+        let line = self.t.epoch.map_or(0, |epoch| epoch.timeline);
         let fit = |node: &&Node| {
             node.role() == Some(Role::Replica)
+                && node.epoch().is_some_and(|epoch| epoch.timeline <= line)
                 && !matches!(node.state, NodeState::Fenced(_))
                 && self.t.primary != Some(node.id())
                 && !spoiled.contains(node.id())
@@ -259,6 +318,9 @@ impl Step<'_> {
 
     fn go_on_electing(&mut self) {
         if self.is_performing(|action| matches!(action, Action::StopReceiver { .. })) {
+            return;
+        }
+        if self.is_behind() {
             return;
         }
         let stopped = &self.t.failover.stopped;
@@ -292,6 +354,8 @@ impl Step<'_> {
         self.t.failover.candidate = Some(candidate);
         self.t.failover.nothing_missing = quorum;
         let from = self.t.primary.filter(|&id| self.t.get(id).is_some());
+        // The disk of a primary that was not found cannot be read.
+        let from = from.filter(|_| !self.t.failover.is_behind);
         match (self.t.settings.order, from) {
             (RecoveryOrder::DataFirst, Some(from)) => {
                 self.enter(Phase::Salvaging);
@@ -368,7 +432,7 @@ impl Step<'_> {
                         seen.epoch = epoch;
                     }
                 }
-                self.accept(node, epoch, reach, &[]);
+                self.accept(node, epoch, reach);
             }
             (Action::Promote { node }, _) => {
                 // It may have worked nonetheless: a probe tells.
@@ -381,7 +445,8 @@ impl Step<'_> {
 
     pub(super) fn lease_gained(&mut self, grant: Grant) {
         let failover = &mut self.t.failover;
-        let extends = failover.grant.is_some_and(|held| held.term == grant.term);
+        let held = failover.grant.as_ref();
+        let extends = held.is_some_and(|held| held.term == grant.term);
         if !extends && grant.term <= failover.term {
             let known = failover.term;
             self.emit(Event::LeaseFromThePast {
@@ -415,8 +480,8 @@ impl Step<'_> {
         }
         let (now, settings) = (self.now, &self.t.settings);
         let failover = &mut self.t.failover;
-        let valid = |grant: Grant| now + settings.clock_skew < grant.until;
-        if failover.grant.is_some_and(valid) {
+        let valid = |grant: &Grant| now + settings.clock_skew < grant.until;
+        if failover.grant.as_ref().is_some_and(valid) {
             return true;
         }
         if failover.acquiring.is_some_and(|until| until <= now) {
@@ -430,10 +495,8 @@ impl Step<'_> {
         false
     }
 
-    fn release_unless_needed(&mut self) {
-        if self.t.debts.is_empty()
-            && let Some(grant) = self.t.failover.grant.take()
-        {
+    fn release(&mut self) {
+        if let Some(grant) = self.t.failover.grant.take() {
             self.effects.push(Effect::ReleaseLease { term: grant.term });
         }
     }
@@ -443,16 +506,19 @@ impl Snapshot {
     /// How many of which standbys must be stopped for one of them to have every write that was acknowledged.
     fn quorum(&self) -> Option<(usize, NodeSet)> {
         let synchronous = self.settings.synchronous.as_ref()?;
-        let old = self.primary.and_then(|id| self.get(id));
+        // One that was not found may be any of them, and is none of those who are stopped.
+        let old = self.primary.filter(|_| !self.failover.is_behind);
+        let old = old.and_then(|id| self.get(id));
         let old = old.map(|node| node.endpoint().name());
-        let standbys = synchronous.among.iter().map(|name| &**name);
-        let standbys: Vec<&str> = standbys.filter(|name| Some(*name) != old).collect();
+        let named = synchronous.among.iter().map(|name| &**name);
+        let standbys: Vec<&str> = named.filter(|name| Some(*name) != old).collect();
         let among = self
             .members()
             .filter(|node| standbys.contains(&node.endpoint().name()))
             .map(Node::id)
             .collect();
-        let needed = (standbys.len() + 1).saturating_sub(synchronous.acknowledgements);
+        let count = standbys.len() - usize::from(old.is_none() && !standbys.is_empty());
+        let needed = (count + 1).saturating_sub(synchronous.acknowledgements);
         Some((needed, among))
     }
 }

@@ -40,6 +40,7 @@ impl Step<'_> {
             probe_at: self.now,
             failures: 0,
             kept: None,
+            history: Vec::new(),
             stopped: false,
             follow_at: self.now,
         };

@@ -2,7 +2,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::operation::Asked;
-use crate::replica::{Endpoint, Epoch, Position, Role, SystemId};
+use crate::replica::{Endpoint, Epoch, Fork, Position, Role, SystemId};
 use crate::time::Instant;
 
 /// A server's number in a topology, below 64. Stays the same while the server is a member; given to another one
@@ -156,6 +156,8 @@ pub struct Node {
     pub(super) failures: u32,
     /// As a replica, how far it reached when it answered last, and on which line of the log.
     pub(super) kept: Option<(u64, Position)>,
+    /// As a primary, how its line of the log came about.
+    pub(super) history: Vec<Fork>,
     /// A failover wanted its receiver stopped, and nobody has made it follow anyone since.
     pub(super) stopped: bool,
     /// When it may be made to follow again after that has failed.

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::failover::Suspicion;
 use super::lineage::Kept;
 use super::node::Seen;
@@ -29,7 +31,27 @@ impl Step<'_> {
                 self.refuse_stranger(id);
             }
         }
+        // Of those who are there from the start, their lag says what they are good for.
+        let target = Position(0);
+        for node in self.t.nodes.iter_mut().flatten() {
+            if node.state == NodeState::Unknown && node.seen.is_some() {
+                node.state = NodeState::CatchingUp { target };
+            }
+        }
         self.resolve();
+        let head = self.t.head;
+        for seen in self
+            .t
+            .nodes
+            .iter_mut()
+            .flatten()
+            .filter_map(|n| n.seen.as_mut())
+        {
+            // Whoever has all that the primary had was not behind then.
+            if self.t.primary.is_some() && seen.applied >= head {
+                seen.lag = Some(Duration::ZERO);
+            }
+        }
         for id in self.t.ids().iter() {
             self.judge(id);
         }
@@ -99,7 +121,7 @@ impl Step<'_> {
             return;
         }
         self.t.failover.disputed = None;
-        self.accept(id, epoch, position, &[]);
+        self.accept(id, epoch, position);
         for (other, ..) in claims {
             if other != id {
                 self.refuse_primary(other, Fenced::StalePrimary);
@@ -116,7 +138,7 @@ impl Step<'_> {
         }
         let is_primary = self.t.primary == Some(id);
         let Some(known) = self.t.epoch else {
-            self.accept(id, epoch, answer.position, &answer.history);
+            self.accept(id, epoch, answer.position);
             return;
         };
         if epoch.timeline < self.t.floor || known.is_after(epoch) {
@@ -126,14 +148,17 @@ impl Step<'_> {
             self.refuse_primary(id, Fenced::StalePrimary);
         } else if epoch.is_after(known) {
             if self.is_credible(id, epoch, known) {
-                self.accept(id, epoch, answer.position, &answer.history);
+                self.accept(id, epoch, answer.position);
             } else {
+                if is_primary {
+                    self.suspect();
+                }
                 self.refuse(id, Fenced::UnconfirmedEpoch);
             }
         } else if is_primary {
             self.confirm(id, answer);
         } else if self.has_handed_over(answer.position) {
-            self.accept(id, epoch, answer.position, &answer.history);
+            self.accept(id, epoch, answer.position);
         } else {
             self.refuse_primary(id, Fenced::SameEpoch);
         }
@@ -202,13 +227,7 @@ impl Step<'_> {
     }
 
     /// Makes a server the primary that writes go to.
-    pub(super) fn accept(
-        &mut self,
-        id: NodeId,
-        epoch: Epoch,
-        position: Position,
-        history: &[crate::replica::Fork],
-    ) {
+    pub(super) fn accept(&mut self, id: NodeId, epoch: Epoch, position: Position) {
         let before = self.t.epoch;
         let from = self.t.primary.filter(|&from| from != id);
         let head = self.t.head;
@@ -222,11 +241,18 @@ impl Step<'_> {
             let kept = self.t.get(id).and_then(|node| node.kept);
             let kept = kept.filter(|(timeline, _)| *timeline == before.timeline);
             let reached = kept.map_or(stopped_at, |(_, reach)| reach.max(stopped_at));
+            let reached = if self.t.primary == Some(id) {
+                reached.max(head)
+            } else {
+                reached
+            };
             self.t
                 .lineage
                 .assume(epoch.timeline, before.timeline, reached);
         }
-        self.t.lineage.learn(history);
+        let node = self.t.get(id);
+        let history = node.map_or_else(Vec::new, |node| node.history.clone());
+        self.t.lineage.learn(&history);
         self.t.primary = Some(id);
         self.t.epoch = Some(epoch);
         self.t.head = position;
@@ -254,7 +280,6 @@ impl Step<'_> {
             && before.timeline != epoch.timeline
         {
             self.t.floor = self.t.floor.max(epoch.timeline);
-            let kept = self.t.lineage.kept(before.timeline, head, epoch.timeline);
             let after =
                 match self
                     .t
@@ -264,8 +289,9 @@ impl Step<'_> {
                     Kept::Yes => Position(u64::MAX),
                     Kept::No(at) | Kept::Unproven(at) => at,
                 };
-            // Of a primary that was lost, nobody knows how far it had come.
-            if !nothing_missing && (kept != Kept::Yes || !gave_up) {
+            // How far it had come when it stopped, nobody knows: one that says that it is a replica now may have been
+            // made one by taking away what it had.
+            if !nothing_missing {
                 self.emit(Event::WritesMissing {
                     timeline: before.timeline,
                     after,
@@ -282,10 +308,12 @@ impl Step<'_> {
         }
         self.enter_calm();
         for other in self.t.ids().without(id).iter() {
-            if let Some(node) = self.t.get_mut(other)
-                && let NodeState::CatchingUp { target } = &mut node.state
-            {
-                *target = (*target).min(position);
+            if let Some(node) = self.t.get_mut(other) {
+                // Those who could not be reached have to be told as well, when they can be.
+                node.stopped |= promoted_by_us;
+                if let NodeState::CatchingUp { target } = &mut node.state {
+                    *target = (*target).min(position);
+                }
             }
             self.judge(other);
         }
@@ -379,6 +407,14 @@ impl Step<'_> {
         if !useless {
             return false;
         }
+        // A promotion has been asked for: there is no way back to it, whoever still receives from it.
+        if self
+            .t
+            .epoch
+            .is_some_and(|epoch| self.t.floor > epoch.timeline)
+        {
+            return true;
+        }
         let id = primary.id();
         let fresh = |node: &&super::Node| {
             let after = |seen: Seen| seen.role == Role::Replica && seen.at > suspicion.since;
@@ -387,7 +423,12 @@ impl Step<'_> {
                 && !matches!(node.state, NodeState::Fenced(_))
         };
         let witnesses = || self.t.members().filter(fresh);
-        let receives = |node: &&super::Node| node.seen.is_some_and(|s| s.receiving == Some(true));
+        // Who receives on an older line does so from a former primary.
+        let line = self.t.epoch.map_or(0, |epoch| epoch.timeline);
+        let receives = |node: &&super::Node| {
+            let from_it = |s: Seen| s.receiving == Some(true) && s.epoch.timeline >= line;
+            node.seen.is_some_and(from_it)
+        };
         let known = witnesses().next().is_some();
         let witness = witnesses().find(receives).map(super::Node::id);
         if let Some(witness) = witness {

@@ -33,6 +33,7 @@ impl Step<'_> {
 
     fn note(&mut self, id: NodeId, answer: &Probe, rtt: Duration) {
         let (now, head, head_at) = (self.now, self.t.head, self.t.head_at);
+        let is_known = self.t.epoch.is_some();
         let Some(node) = self.t.get_mut(id) else {
             return;
         };
@@ -40,7 +41,7 @@ impl Step<'_> {
         node.failures = 0;
         let before = node.seen;
         // Who has all that the primary was seen to have is no older than that sight.
-        let level = answer.position >= head;
+        let level = is_known && answer.position >= head;
         let is_fresh = level || answer.receiving != Some(false);
         let fresh_at = match before {
             Some(seen) if !is_fresh => seen.fresh_at,
@@ -56,6 +57,9 @@ impl Step<'_> {
         };
         if answer.role == Role::Replica {
             node.kept = Some((answer.epoch.timeline, answer.reach()));
+            node.history = Vec::new();
+        } else if node.history != answer.history {
+            node.history.clone_from(&answer.history);
         }
         let same = |seen: &Seen| seen.role == answer.role && seen.epoch == answer.epoch;
         node.seen = Some(Seen {
@@ -110,7 +114,10 @@ impl Step<'_> {
         let (head, max_lag) = (self.t.head, self.t.settings.max_lag);
         let diverged = self.diverged_at(id);
         let seen = self.t.get(id).and_then(|node| node.seen);
-        let Some(seen) = seen.filter(|seen| seen.role == Role::Replica) else {
+        let ours = |seen: &Seen| {
+            seen.role == Role::Replica && self.t.system.is_none_or(|system| system == seen.system)
+        };
+        let Some(seen) = seen.filter(ours) else {
             return;
         };
         if let Some(after) = diverged {

@@ -29,7 +29,8 @@ enum Stage {
     Kept,
 }
 
-/// What is left to be done after a failover.
+/// What is left to be done after a failover. It changes nothing when two do it, and needs no lease: one that ends the time of a
+/// primary must not be taken while that is well.
 impl Step<'_> {
     /// A replica has more than the primary's line of the log has.
     pub(super) fn owe(&mut self, node: NodeId, timeline: u64, after: Position) {
@@ -142,7 +143,7 @@ impl Step<'_> {
         };
         let lost: Vec<NodeId> = self.t.members().filter(waits).map(Node::id).collect();
         for node in lost {
-            if !self.is_busy(node) && self.has_authority() {
+            if !self.is_busy(node) {
                 self.perform_repair(Action::Follow { node, primary });
             }
         }
@@ -166,9 +167,7 @@ impl Step<'_> {
                 Stage::Rejoin => Action::Rejoin { node, primary },
                 Stage::Kept => continue,
             };
-            if self.has_authority() {
-                self.perform_repair(action);
-            }
+            self.perform_repair(action);
         }
     }
 
@@ -263,7 +262,10 @@ impl Step<'_> {
             }
             _ => settings.operation_timeout,
         };
-        let deadline = self.now + within;
+        let mut deadline = self.now + within;
+        if let (Action::Promote { .. }, Some(until)) = (action, self.t.failover.lease_ends()) {
+            deadline = deadline.min(until);
+        }
         let operation = OperationId(self.t.number());
         self.t.failover.operations.push(Pending {
             operation,

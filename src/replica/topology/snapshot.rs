@@ -122,7 +122,7 @@ impl Topology {
         self.0.writer()
     }
 
-    /// The newest epoch in which a primary was accepted. Never goes back.
+    /// The newest epoch in which a primary was accepted, or is known to have been. Never goes back.
     pub fn epoch(&self) -> Option<Epoch> {
         self.0.epoch
     }
