@@ -27,7 +27,7 @@ pub use position::{Epoch, Fork, InvalidPosition, Position, SystemId};
 pub use preference::ReadPreference;
 pub use probe::{Probe, Role};
 pub use replica_pool::{
-    AsyncMonitor, Events, Lent, LostWrites, Monitor, Op, ReplicaBuildError, ReplicaError,
+    AsyncMonitor, Events, Lent, LostWrites, Monitor, Op, Regained, ReplicaBuildError, ReplicaError,
     ReplicaPool, ReplicaPoolBuilder, RoleChanged, ServerError,
 };
 pub use statement::{Access, StatementClassifier};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::builder::UPKEEP;
 use super::core::{Core, Job, Order};
-use super::duties::{Connections, LostWrites, Report, recovery};
+use super::duties::{Connections, LostWrites, Proofs, Regained, Report, recovery};
+use crate::replica::recovery::Recovered;
 use crate::replica::topology::{Action, AsyncLease, Input, NodeId, Outcome};
 use crate::replica::ways::{Awaiting, Ways, within};
 use crate::replica::{Async, AsyncProber, AsyncPromoter, Endpoint, Position, Probe};
@@ -13,15 +14,17 @@ use crate::time::Instant;
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-type PerformAsync<C> = for<'a> fn(&'a C, &'a Order) -> Boxed<'a, Option<Outcome>>;
+type PerformAsync<C> =
+    for<'a> fn(&'a C, &'a Order, Option<&'a Recovered>) -> Boxed<'a, Option<Outcome>>;
 
-type RecoverAsync = Box<dyn Fn(LostWrites) -> Boxed<'static, Option<bool>> + Send + Sync>;
+type RecoverAsync = Box<dyn Fn(LostWrites) -> Boxed<'static, Regained> + Send + Sync>;
 
 /// [`Monitor`](super::Monitor) as a future; made by [`monitor_async`](super::ReplicaPool::monitor_async).
 #[must_use = "a monitor does nothing until it runs"]
 pub struct AsyncMonitor<C: AsyncProber> {
     core: Arc<Core<Async<C>>>,
     connections: Connections<Async<C>>,
+    proofs: Proofs,
     perform: Option<PerformAsync<C>>,
     lease: Option<Box<dyn AsyncLeases>>,
     recover: Option<RecoverAsync>,
@@ -55,6 +58,7 @@ impl<C: AsyncProber> AsyncMonitor<C> {
         Self {
             core: Arc::clone(core),
             connections: Connections::new(),
+            proofs: Proofs::new(),
             perform: None,
             lease: None,
             recover: None,
@@ -73,7 +77,7 @@ impl<C: AsyncProber> AsyncMonitor<C> {
         recover: impl Fn(LostWrites) -> F + Send + Sync + 'static,
     ) -> Self
     where
-        F: Future<Output = Option<bool>> + Send + 'static,
+        F: Future<Output = Regained> + Send + 'static,
     {
         self.recover = Some(Box::new(move |recovery| Box::pin(recover(recovery))));
         self
@@ -184,22 +188,29 @@ impl<C: AsyncProber> AsyncMonitor<C> {
 
     async fn outcome(&self, order: &Order, deadline: Instant) -> Option<Outcome> {
         if let Some(recovery) = recovery(order, deadline) {
-            let complete = self.recover.as_ref()?(recovery).await?;
-            return Some(Outcome::Recovered { complete });
+            let from = recovery.from.clone();
+            let regained = self.recover.as_ref()?(recovery).await;
+            return self.proofs.keep(&from, regained);
         }
-        self.perform?(&self.core.client.0, order).await
+        let recovered = self.proofs.of(&order.server);
+        self.perform?(&self.core.client.0, order, recovered.as_ref()).await
     }
 }
 
 impl<C: AsyncPromoter> AsyncMonitor<C> {
     /// Does itself what a failover takes, where the settings say that this process may.
     pub fn promoting(mut self) -> Self {
-        self.perform = Some(|client, order| Box::pin(perform_async(client, order)));
+        self.perform =
+            Some(|client, order, recovered| Box::pin(perform_async(client, order, recovered)));
         self
     }
 }
 
-async fn perform_async<C: AsyncPromoter>(client: &C, order: &Order) -> Option<Outcome> {
+async fn perform_async<C: AsyncPromoter>(
+    client: &C,
+    order: &Order,
+    recovered: Option<&Recovered>,
+) -> Option<Outcome> {
     let server = &order.server;
     let other = order.other.as_ref();
     let done = |done: Result<(), C::Error>| done.ok().map(|()| Outcome::Done);
@@ -210,7 +221,7 @@ async fn perform_async<C: AsyncPromoter>(client: &C, order: &Order) -> Option<Ou
         Action::Salvage { .. } => reached(client.salvage(server, other?).await),
         Action::Promote { .. } => client.promote(server).await.ok().map(Outcome::Promoted),
         Action::Follow { .. } => done(client.follow(server, other?).await),
-        Action::Rejoin { .. } => done(client.rejoin(server, other?).await),
+        Action::Rejoin { .. } => done(client.rejoin(server, other?, recovered?).await),
         Action::Recover { .. } => None,
     }
 }

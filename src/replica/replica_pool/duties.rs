@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::core::{Core, Order};
-use crate::replica::topology::{Action, Input, NodeId, OperationId, ProbeId};
+use crate::replica::recovery::{Incomplete, Recovered};
+use crate::replica::topology::{Action, Input, NodeId, OperationId, Outcome, ProbeId};
 use crate::replica::{Client, Endpoint, Position};
 use crate::sync::Mutex;
 use crate::time::Instant;
@@ -40,6 +41,35 @@ impl<C: Client> Connections<C> {
     pub(super) fn keep(&self, node: NodeId, generation: u64, connection: C::Connection) {
         let old = self.0.lock().insert(node, (generation, connection));
         drop(old);
+    }
+}
+
+/// What came of a recovery: that all was recovered, or declared to be given up; or what is left. `None` if it failed and
+/// is to be tried again.
+pub type Regained = Option<Result<Recovered, Incomplete>>;
+
+/// Who may rejoin, because what only they had was recovered, by name.
+pub(super) struct Proofs(Mutex<BTreeMap<Box<str>, Recovered>>);
+
+impl Proofs {
+    pub(super) fn new() -> Self {
+        Self(Mutex::new(BTreeMap::new()))
+    }
+
+    /// Keeps what is to be shown when the server rejoins.
+    pub(super) fn keep(&self, from: &Endpoint, regained: Regained) -> Option<Outcome> {
+        let complete = match regained? {
+            Ok(recovered) => {
+                self.0.lock().insert(from.name().into(), recovered);
+                true
+            }
+            Err(_) => false,
+        };
+        Some(Outcome::Recovered { complete })
+    }
+
+    pub(super) fn of(&self, server: &Endpoint) -> Option<Recovered> {
+        self.0.lock().get(server.name()).cloned()
     }
 }
 

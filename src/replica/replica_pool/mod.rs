@@ -17,7 +17,7 @@ mod routes;
 
 pub use async_monitor::AsyncMonitor;
 pub use builder::ReplicaPoolBuilder;
-pub use duties::LostWrites;
+pub use duties::{LostWrites, Regained};
 pub use error::{ReplicaBuildError, ReplicaError, RoleChanged, ServerError};
 pub use events::Events;
 pub use lent::Lent;

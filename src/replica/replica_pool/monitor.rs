@@ -4,7 +4,8 @@ use std::thread;
 
 use super::builder::UPKEEP;
 use super::core::{Core, Job, Order};
-use super::duties::{Connections, LostWrites, Report, recovery};
+use super::duties::{Connections, LostWrites, Proofs, Regained, Report, recovery};
+use crate::replica::recovery::Recovered;
 use crate::replica::topology::{Action, Input, Lease, Outcome};
 use crate::replica::ways::{Blocking, run};
 use crate::replica::{Position, Prober, Promoter};
@@ -18,6 +19,7 @@ use crate::time::Instant;
 pub struct Monitor<C: Prober> {
     core: Arc<Core<C>>,
     connections: Connections<C>,
+    proofs: Proofs,
     perform: Option<Perform<C>>,
     lease: Option<LeaseOf<Instant>>,
     release: Option<LeaseOf<u64>>,
@@ -26,9 +28,9 @@ pub struct Monitor<C: Prober> {
 }
 
 /// Does what a failover takes; nothing comes of it if it fails.
-type Perform<C> = fn(&C, &Order, Instant) -> Option<Outcome>;
+type Perform<C> = fn(&C, &Order, Option<&Recovered>, Instant) -> Option<Outcome>;
 
-type Recover = Box<dyn Fn(&LostWrites) -> Option<bool> + Send + Sync>;
+type Recover = Box<dyn Fn(&LostWrites) -> Regained + Send + Sync>;
 
 /// Asks for a lease or gives it back, and says what came of it.
 type LeaseOf<T> = Box<dyn Fn(T) -> Input + Send + Sync>;
@@ -38,6 +40,7 @@ impl<C: Prober> Monitor<C> {
         Self {
             core: Arc::clone(core),
             connections: Connections::new(),
+            proofs: Proofs::new(),
             perform: None,
             lease: None,
             release: None,
@@ -63,12 +66,12 @@ impl<C: Prober> Monitor<C> {
         self
     }
 
-    /// Recovers with this closure what a former primary has and the new one has not: it answers whether that was all of
-    /// it, or nothing if it failed.
+    /// Recovers with this closure what a former primary has and the new one has not. Without it, or with less than all of
+    /// it, that server does not rejoin.
     #[must_use]
     pub fn recovering(
         mut self,
-        recover: impl Fn(&LostWrites) -> Option<bool> + Send + Sync + 'static,
+        recover: impl Fn(&LostWrites) -> Regained + Send + Sync + 'static,
     ) -> Self {
         self.recover = Some(Box::new(recover));
         self
@@ -195,10 +198,11 @@ impl<C: Prober> Monitor<C> {
 impl<C: Prober> Monitor<C> {
     fn outcome(&self, order: &Order, deadline: Instant) -> Option<Outcome> {
         if let Some(recovery) = recovery(order, deadline) {
-            let complete = self.recover.as_ref()?(&recovery)?;
-            return Some(Outcome::Recovered { complete });
+            let regained = self.recover.as_ref()?(&recovery);
+            return self.proofs.keep(&recovery.from, regained);
         }
-        self.perform?(&self.core.client, order, deadline)
+        let recovered = self.proofs.of(&order.server);
+        self.perform?(&self.core.client, order, recovered.as_ref(), deadline)
     }
 }
 
@@ -211,7 +215,12 @@ impl<C: Promoter> Monitor<C> {
     }
 }
 
-fn perform<C: Promoter>(client: &C, order: &Order, deadline: Instant) -> Option<Outcome> {
+fn perform<C: Promoter>(
+    client: &C,
+    order: &Order,
+    recovered: Option<&Recovered>,
+    deadline: Instant,
+) -> Option<Outcome> {
     let server = &order.server;
     let other = order.other.as_ref();
     let done = |done: Result<(), C::Error>| done.ok().map(|()| Outcome::Done);
@@ -222,7 +231,7 @@ fn perform<C: Promoter>(client: &C, order: &Order, deadline: Instant) -> Option<
         Action::Salvage { .. } => reached(client.salvage(server, other?, deadline)),
         Action::Promote { .. } => client.promote(server, deadline).ok().map(Outcome::Promoted),
         Action::Follow { .. } => done(client.follow(server, other?, deadline)),
-        Action::Rejoin { .. } => done(client.rejoin(server, other?, deadline)),
+        Action::Rejoin { .. } => done(client.rejoin(server, other?, recovered?, deadline)),
         Action::Recover { .. } => None,
     }
 }
