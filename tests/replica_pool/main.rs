@@ -230,6 +230,17 @@ mod lending {
     }
 
     #[test]
+    fn one_that_was_looked_at_in_vain_is_still_the_next() {
+        let world = World::new();
+        let pool = world.threads(world.options());
+        let (a, b) = (pool.get().unwrap(), pool.get().unwrap());
+        drop((a, b));
+        world.clock.advance(31 * SECOND);
+        assert!(pool.try_get().is_none());
+        assert_eq!(pool.get().unwrap().id, 1);
+    }
+
+    #[test]
     fn threads_are_served_in_the_order_in_which_they_came() {
         let world = World::new();
         let pool = world.threads(world.options().max_size(1));

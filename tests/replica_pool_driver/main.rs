@@ -297,6 +297,33 @@ mod replicas {
     }
 
     #[test]
+    fn a_read_that_came_before_a_write_is_served_before_it() {
+        let world = World::new(1);
+        world.cluster.kill("r1");
+        world.pass(5 * SECOND);
+        let mut held = [(); 4].map(|()| Some(world.pool.write().unwrap()));
+        let waiting = || {
+            let stats = world.pool.stats();
+            stats.iter().map(|(_, stats)| stats.waiting).sum::<usize>()
+        };
+        thread::scope(|scope| {
+            let reader = scope.spawn(|| world.pool.read_within(&REPLICA, Duration::MAX).unwrap());
+            while waiting() < 1 {
+                thread::yield_now();
+            }
+            let writer = scope.spawn(|| world.pool.write_within(Duration::MAX).unwrap());
+            while waiting() < 2 {
+                thread::yield_now();
+            }
+            drop(held[0].take());
+            let first = reader.join().unwrap();
+            assert!(!writer.is_finished());
+            drop(first);
+            assert_eq!(name(&writer.join().unwrap()), "p");
+        });
+    }
+
+    #[test]
     fn retries_end_with_their_budget() {
         let world = World::new(2);
         let attempts = std::cell::Cell::new(0);
