@@ -206,7 +206,7 @@ impl Pool {
     /// When its clock shows this, a little later at most.
     fn unclock(&self, moment: Instant) -> u64 {
         let local = (moment.as_nanos() / 1000).saturating_sub(self.offset);
-        (local as u128 * 1_000_000 / u128::from(1_000_000 + self.drift)) as u64 + 2
+        (u128::from(local) * 1_000_000 / u128::from(1_000_000 + self.drift)) as u64 + 2
     }
 }
 
@@ -263,9 +263,8 @@ impl Day {
         let mode = [Mode::Sole, Mode::Lease, Mode::Observe][(seed % 3) as usize];
         let servers = 3 + rng.below(2) as usize;
         let pools = match mode {
-            Mode::Sole => 1,
             Mode::Lease => 2,
-            Mode::Observe => 1 + rng.below(2) as usize,
+            Mode::Sole | Mode::Observe => 1 + rng.below(2) as usize,
         };
         let k = [0, 0, 1, 2][rng.below(4) as usize].min(servers - 2);
         let k = if mode == Mode::Observe { 0 } else { k };
@@ -337,9 +336,10 @@ impl Day {
             .clock_skew(ms(20))
             .seed(self.seed)
             .promotion(match self.mode {
-                Mode::Sole => Promotion::Active(Authority::SoleController),
+                // The others follow it, and write to whom they take for the primary.
+                Mode::Sole if self.pools.is_empty() => Promotion::Active(Authority::SoleController),
                 Mode::Lease => Promotion::Active(Authority::Lease),
-                Mode::Observe => Promotion::Observe,
+                Mode::Sole | Mode::Observe => Promotion::Observe,
             })
             .order(
                 [RecoveryOrder::DataFirst, RecoveryOrder::AvailabilityFirst]
@@ -781,9 +781,9 @@ impl Day {
     }
 
     fn write(&mut self, pool: usize) {
-        let none = NodeSet::default();
+        let tried = NodeSet::default();
         let Ok(Selection::Primary(node)) =
-            select(self.topology(pool), &ReadPreference::Primary, none)
+            select(self.topology(pool), &ReadPreference::Primary, tried)
         else {
             return;
         };
@@ -966,7 +966,9 @@ impl Day {
             self.cluster.servers[server].slow = false;
             self.cluster.restart(server, &mut self.rng);
             // Somebody sees that the last primary was switched off for nothing.
-            if self.cluster.servers[server].timeline == self.cluster.newest {
+            let newest = self.cluster.servers[server].timeline == self.cluster.newest;
+            let led = (0..self.pools.len()).any(|pool| self.topology(pool).phase().is_failover());
+            if newest && !led {
                 self.cluster.servers[server].fenced = false;
             }
         }
@@ -1009,7 +1011,7 @@ impl Day {
             &[]
         };
         let written: BTreeMap<u64, u64> = there.iter().map(|e| (e.write, e.id)).collect();
-        let mut lost = 0;
+        let mut missing = 0;
         let judged = if settled { &self.acknowledged[..] } else { &[] };
         for of in judged {
             let here =
@@ -1027,7 +1029,7 @@ impl Day {
             if kept {
                 continue;
             }
-            lost += 1;
+            missing += 1;
             let (line, at) = (of.token.timeline(), of.token.position().0);
             let reported = |(timeline, after): &(u64, u64)| *timeline >= line && *after < at;
             assert!(
@@ -1054,7 +1056,7 @@ impl Day {
             refused: self.refused,
             acked: self.acknowledged.len() as u64,
             quorum_acked: self.by_quorum.len() as u64,
-            lost,
+            lost: missing,
             recovered: self.recovered,
             token_reads: self.token_reads,
             tokens_refused: self.tokens_refused,

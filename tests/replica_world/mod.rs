@@ -24,6 +24,10 @@ pub(crate) struct Unacknowledged {
 }
 
 #[derive(Debug, Clone)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a failure of its own"
+)]
 pub(crate) struct Server {
     pub(crate) up: bool,
     /// Its disk is gone for good.
@@ -177,7 +181,8 @@ impl Cluster {
                 .last()
                 .map_or(0, |fork| fork.at.0);
             if self.servers[replica].timeline != line && until as u64 >= fork {
-                self.servers[replica].history = self.servers[from].history.clone();
+                let history = self.servers[from].history.clone();
+                self.servers[replica].history = history;
                 self.servers[replica].timeline = line;
             }
             self.servers[replica].log.extend(new);
@@ -235,7 +240,7 @@ impl Cluster {
             probe.received = Some(Position(s.log.len() as u64));
             probe.receiving = Some(s.connected);
         }
-        probe.history = s.history.clone();
+        probe.history.clone_from(&s.history);
         probe
     }
 
