@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use crate::show::{bytes, count, duration, name, percent, span, wait};
-use crate::study::{Growth, POLICIES, Row, Rush, Servers, ShardKeys, Sizes, Study, Summary};
+use crate::study::{
+    Growth, POLICIES, Replicas, Row, Rush, Servers, ShardKeys, Sizes, Study, Summary,
+};
 
 /// All tables, one after the other.
 pub(crate) fn tables(study: &Study) -> String {
@@ -16,6 +18,7 @@ pub(crate) fn tables(study: &Study) -> String {
     shard_keys(&mut text, &study.shard_keys);
     disasters(&mut text, study);
     servers(&mut text, &study.servers);
+    replicas(&mut text, &study.replicas);
     shards(&mut text, study);
     rush(&mut text, study.rush.as_ref());
     heading(&mut text, "What to do");
@@ -311,6 +314,40 @@ pub(crate) fn servers_facts(servers: &Servers) -> String {
          worker for finds one elsewhere.",
         growth.join(", "),
         wait(Servers::BOUND),
+    )
+}
+
+fn replicas(text: &mut String, replicas: &Replicas) {
+    heading(
+        text,
+        "One database becomes four, and one after the other dies",
+    );
+    line(
+        text,
+        "  made up, in virtual time, by lists in a configuration and through the real pool:",
+    );
+    rows(text, &replicas.rows());
+    line(text, &wrap(&replicas_facts(replicas), "  "));
+}
+
+/// What else happened, for the terminal and the page.
+pub(crate) fn replicas_facts(replicas: &Replicas) -> String {
+    let (alone, led, own) = (
+        &replicas.primary_dies.without,
+        &replicas.primary_dies.with,
+        &replicas.own_writes.with,
+    );
+    format!(
+        "The pool leads the failover itself: no write waits longer than {} for the new primary. {} of {} writes are under way \
+         when the primary dies; their callers are told that nobody knows what became of them, and nothing is repeated. By hand, \
+         {} of {} fail. Of the reads of one’s own write, {} go to the primary; the others wait for a replica to have it, {} at most.",
+        wait(led.slowest_write),
+        count(led.uncertain),
+        count(led.writes),
+        count(alone.failed_writes),
+        count(alone.writes),
+        percent(own.own_on_primary as f64 / own.own_reads.max(1) as f64),
+        wait(Replicas::READ_WAITS),
     )
 }
 

@@ -5,6 +5,7 @@ mod bars;
 mod chart;
 mod html;
 mod page;
+mod replicas;
 mod rush;
 mod servers;
 mod shards;

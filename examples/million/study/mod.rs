@@ -1,9 +1,10 @@
-//! What is found out about the requests, with the real cache, balancer, router and queue.
+//! What is found out about the requests, with the real cache, balancer, pools, router and queue.
 
 mod advice;
 mod bad_days;
 mod expiry;
 mod parallel;
+mod replicas;
 mod row;
 #[cfg_attr(
     not(all(feature = "queue", feature = "test-util")),
@@ -21,6 +22,7 @@ use tenfold::cache::Policy;
 pub(crate) use advice::Advice;
 pub(crate) use bad_days::{BadDays, Outage, Stampede};
 pub(crate) use expiry::{Cliff, TimeToLive};
+pub(crate) use replicas::{Replicas, Seen as Calls};
 pub(crate) use row::Row;
 pub(crate) use rush::Rush;
 pub(crate) use servers::{Second, Seen, Servers};
@@ -42,6 +44,7 @@ pub(crate) struct Study {
     pub(crate) cliff: Cliff,
     pub(crate) bad_days: BadDays,
     pub(crate) servers: Servers,
+    pub(crate) replicas: Replicas,
     pub(crate) shard_keys: ShardKeys,
     pub(crate) shards: Shards,
     /// `None` without the features of the queue.
@@ -67,6 +70,7 @@ impl Study {
         progress.step();
         let bad_days = BadDays::measure(progress, &mut broken);
         let servers = Servers::measure(progress, &mut broken);
+        let replicas = Replicas::measure(progress, &mut broken);
         let shards = Shards::measure(progress, &mut broken);
         let rush = Rush::measure(progress, &mut broken);
         let advice = Advice::on(
@@ -85,6 +89,7 @@ impl Study {
             cliff,
             bad_days,
             servers,
+            replicas,
             shard_keys,
             shards,
             rush,

@@ -89,6 +89,8 @@ pub(super) async fn read<C: Client, W: Ways<C>>(
         ReadPreference::AtLeast(_, within) => deadline.at.min(core.now() + *within),
         _ => deadline.at,
     };
+    // Whether the replica that it waits for may be asked ahead of its time.
+    let mut hurries = true;
     loop {
         let routes = core.routes.load_full();
         if let ReadPreference::AtLeast(_, within) = &mut preference {
@@ -97,9 +99,15 @@ pub(super) async fn read<C: Client, W: Ways<C>>(
         let way = match route(core, &routes, &preference, avoid) {
             Ok(Route::To(way)) => way,
             Ok(Route::Behind(replica)) => {
-                core.feed(Input::Hurry(replica));
-                let now = core.routes.load_full();
-                core.change(ways, &now, patience).await;
+                let node = routes.topology.node(replica);
+                if hurries && node.is_some_and(|node| !node.is_asked()) {
+                    // It is asked once for all who wait: each of these would wake the others, who would ask again.
+                    core.feed(Input::Hurry(replica));
+                    hurries = false;
+                    continue;
+                }
+                core.change(ways, &routes, patience).await;
+                hurries = true;
                 continue;
             }
             Err(error) => {

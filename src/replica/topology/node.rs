@@ -205,6 +205,11 @@ impl Node {
         self.generation
     }
 
+    /// Whether a probe of it is under way.
+    pub(in crate::replica) fn is_asked(&self) -> bool {
+        self.asked.is_some()
+    }
+
     /// What it called itself when it answered last; nothing if it has not, or has failed since.
     pub fn role(&self) -> Option<Role> {
         self.seen.map(|seen| seen.role)
