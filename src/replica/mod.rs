@@ -13,11 +13,12 @@ mod probe;
 pub mod recovery;
 mod statement;
 mod token;
+pub mod topology;
 
 pub use connector::{AsyncConnector, AsyncProber, AsyncPromoter, Connector, Prober, Promoter};
 pub use endpoint::{Endpoint, EndpointError};
 pub use fault::Fault;
-pub use position::{Epoch, InvalidPosition, Position, SystemId};
+pub use position::{Epoch, Fork, InvalidPosition, Position, SystemId};
 pub use preference::ReadPreference;
 pub use probe::{Probe, Role};
 pub use statement::{Access, StatementClassifier};

@@ -1,3 +1,4 @@
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -80,6 +81,37 @@ pub struct Epoch {
     pub timeline: u64,
     /// The number of whoever hands out the role, if anybody does.
     pub term: u64,
+}
+
+impl Epoch {
+    /// Whether this one is certainly after the other. Of two that differ in a term which one of them does not know,
+    /// neither is.
+    ///
+    /// ```
+    /// use tenfold::replica::Epoch;
+    ///
+    /// let epoch = |timeline, term| Epoch { timeline, term };
+    /// assert!(epoch(2, 0).is_after(epoch(1, 9)));
+    /// assert!(epoch(2, 4).is_after(epoch(2, 3)));
+    /// assert!(!epoch(2, 4).is_after(epoch(2, 0)));
+    /// ```
+    pub fn is_after(self, other: Self) -> bool {
+        match self.timeline.cmp(&other.timeline) {
+            Ordering::Equal => other.term != 0 && self.term > other.term,
+            order => order.is_gt(),
+        }
+    }
+}
+
+/// Where a line of the log left the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fork {
+    /// The line that began there.
+    pub timeline: u64,
+    /// The line that it left.
+    pub parent: u64,
+    /// What of that one is on both: everything up to here.
+    pub at: Position,
 }
 
 impl fmt::Display for Epoch {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Epoch, Position, SystemId};
+use super::{Epoch, Fork, Position, SystemId};
 
 /// What a server says of itself when asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,9 @@ pub struct Probe {
     pub receiving: Option<bool>,
     /// Of a replica, how old what it shows is, if it can tell.
     pub lag: Option<Duration>,
+    /// How its line of the log came about, if it can tell: what is in the `.history` file of PostgreSQL. Without it
+    /// less of what was written before a promotion can be proven to be still there.
+    pub history: Vec<Fork>,
 }
 
 impl Probe {
@@ -34,6 +37,7 @@ impl Probe {
             received: None,
             receiving: None,
             lag: None,
+            history: Vec::new(),
         }
     }
 
