@@ -243,6 +243,13 @@ fn what_was_not_sent_is_salvaged_before_the_promotion() {
         })
         .await;
         assert_eq!(probe.role, Role::Replica);
+        let fork = recovery.fork();
+        let history: Vec<_> = probe
+            .history
+            .iter()
+            .map(|fork| (fork.timeline, fork.parent, fork.at))
+            .collect();
+        assert_eq!(history, [(2, fork.timeline, fork.position)]);
     });
     workload::write_more(cluster.server(1));
     cluster.wait_until_applied(1, 0);

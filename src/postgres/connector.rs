@@ -196,7 +196,8 @@ impl<T> AsyncProber for PostgresConnector<T>
 where
     Self: AsyncConnector<Connection = PostgresConnection, Error = PostgresError>,
 {
-    /// Asks in one round trip. The term of the epoch is 0: PostgreSQL knows none.
+    /// Asks in one round trip, and after a promotion in a second one for the history of the timeline, which a superuser or a member of
+    /// `pg_read_server_files` may read; for others it stays empty. The term of the epoch is 0: PostgreSQL knows none.
     async fn probe(&self, connection: &mut PostgresConnection) -> Result<Probe, PostgresError> {
         probe::probe(connection).await
     }

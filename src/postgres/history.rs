@@ -1,8 +1,10 @@
 //! Where timelines part, as a primary's history file has it.
 
 use super::{PostgresConnection, PostgresError};
-use crate::replica::Position;
+use tokio_postgres::error::SqlState;
+
 use crate::replica::recovery::Fork;
+use crate::replica::{self, Position};
 
 /// Where the line that the primary is on left this timeline: the last position that both have. `None` if it is still
 /// on it, or never was.
@@ -12,6 +14,39 @@ pub(super) async fn fork(
 ) -> Result<Option<Position>, PostgresError> {
     let text = read(primary).await?;
     parse(&text, timeline)
+}
+
+/// How the line with this timeline came about, oldest first; nothing if the server does not let this role read its files.
+pub(super) async fn line(
+    connection: &PostgresConnection,
+    timeline: u64,
+) -> Result<Vec<replica::Fork>, PostgresError> {
+    let file = format!("SELECT pg_read_file('pg_wal/{timeline:08X}.history', 0, 1048576, true)");
+    let text = match connection.value(&file).await {
+        Ok(text) => text.unwrap_or_default(),
+        Err(PostgresError::Client(error))
+            if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) =>
+        {
+            String::new()
+        }
+        Err(error) => return Err(error),
+    };
+    let left = |line: &str| {
+        let mut fields = line.split_whitespace();
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    let left: Vec<(u64, Position)> = text.lines().filter_map(left).collect();
+    // Each line of the log began where the one before was left.
+    let began = left.iter().skip(1).map(|(parent, _)| *parent);
+    Ok(left
+        .iter()
+        .zip(began.chain([timeline]))
+        .map(|(&(parent, at), timeline)| replica::Fork {
+            timeline,
+            parent,
+            at,
+        })
+        .collect())
 }
 
 /// The timeline that the primary's line left last, and where; `None` if it is on its first.

@@ -1,7 +1,7 @@
 //! PostgreSQL, as the replica block sees it.
 //!
 //! [`PostgresConnector`] connects to the servers of one cluster over `tokio-postgres`, says what their errors mean, asks
-//! them for role, timeline and position in one round trip, and changes their roles: it implements
+//! them for role, timeline and position in one round trip (two after a promotion, for the history of the timeline), and changes their roles: it implements
 //! [`AsyncConnector`](crate::replica::AsyncConnector), [`AsyncProber`](crate::replica::AsyncProber) and
 //! [`AsyncPromoter`](crate::replica::AsyncPromoter). Streaming replication of PostgreSQL 14 or newer is all it needs; no
 //! extension.

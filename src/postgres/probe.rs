@@ -2,17 +2,21 @@ use std::time::Duration;
 
 use tokio_postgres::SimpleQueryRow;
 
-use super::{PostgresConnection, PostgresError};
+use super::{PostgresConnection, PostgresError, history};
 use crate::replica::{Epoch, Position, Probe, Role, SystemId};
 
-/// Asks a server what it is, in one round trip.
+/// Asks a server what it is, in one round trip, and in a second one, after a promotion, how it came to its timeline.
 pub(super) async fn probe(connection: &PostgresConnection) -> Result<Probe, PostgresError> {
     let rows = connection.rows(QUESTION).await?;
     let row = rows.first().ok_or_else(|| PostgresError::Answer {
         expected: "one row",
         found: "none".into(),
     })?;
-    read(row)
+    let mut probe = read(row)?;
+    if probe.epoch.timeline > 1 {
+        probe.history = history::line(connection, probe.epoch.timeline).await?;
+    }
+    Ok(probe)
 }
 
 /// A primary's timeline stands in the name of the file it writes; the control file has it only after the next
