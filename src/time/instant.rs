@@ -24,11 +24,13 @@ impl Instant {
     pub const NEVER: Self = Self(u64::MAX);
 
     /// The moment `nanos` nanoseconds after the clock's origin.
+    #[inline]
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
     /// Nanoseconds since the clock's origin.
+    #[inline]
     pub const fn as_nanos(self) -> u64 {
         self.0
     }

@@ -1,0 +1,112 @@
+//! What the monitors of threads and of tasks have in common.
+
+use std::collections::BTreeMap;
+
+use super::core::{Core, Order};
+use crate::replica::recovery::{Incomplete, Recovered};
+use crate::replica::topology::{Action, Input, NodeId, OperationId, Outcome, ProbeId};
+use crate::replica::{Client, Endpoint, Position};
+use crate::sync::Mutex;
+use crate::time::Instant;
+
+/// What a recovery is about: the arguments of [`Action::Recover`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct LostWrites {
+    /// The old primary.
+    pub from: Endpoint,
+    /// The new one.
+    pub to: Endpoint,
+    /// The line of the log that ended.
+    pub timeline: u64,
+    /// Where the new line left it, at the earliest.
+    pub after: Position,
+    /// Until when.
+    pub deadline: Instant,
+}
+
+/// Connections for probes alone: one per server, so that a pool that is used up says nothing about its server.
+pub(super) struct Connections<C: Client>(Mutex<BTreeMap<NodeId, (u64, C::Connection)>>);
+
+impl<C: Client> Connections<C> {
+    pub(super) fn new() -> Self {
+        Self(Mutex::new(BTreeMap::new()))
+    }
+
+    pub(super) fn take(&self, node: NodeId, generation: u64) -> Option<C::Connection> {
+        let (made_in, connection) = self.0.lock().remove(&node)?;
+        (made_in == generation).then_some(connection)
+    }
+
+    pub(super) fn keep(&self, node: NodeId, generation: u64, connection: C::Connection) {
+        let old = self.0.lock().insert(node, (generation, connection));
+        drop(old);
+    }
+}
+
+/// What came of a recovery: that all was recovered, or declared to be given up; or what is left. `None` if it failed and
+/// is to be tried again.
+pub type Regained = Option<Result<Recovered, Incomplete>>;
+
+/// Who may rejoin, because what only they had was recovered, by name.
+pub(super) struct Proofs(Mutex<BTreeMap<Box<str>, Recovered>>);
+
+impl Proofs {
+    pub(super) fn new() -> Self {
+        Self(Mutex::new(BTreeMap::new()))
+    }
+
+    /// Keeps what is to be shown when the server rejoins.
+    pub(super) fn keep(&self, from: &Endpoint, regained: Regained) -> Option<Outcome> {
+        let complete = match regained? {
+            Ok(recovered) => {
+                self.0.lock().insert(from.name().into(), recovered);
+                true
+            }
+            Err(_) => false,
+        };
+        Some(Outcome::Recovered { complete })
+    }
+
+    pub(super) fn of(&self, server: &Endpoint) -> Option<Recovered> {
+        self.0.lock().get(server.name()).cloned()
+    }
+}
+
+/// What an order to recover says.
+pub(super) fn recovery(order: &Order, deadline: Instant) -> Option<LostWrites> {
+    let Action::Recover {
+        timeline, after, ..
+    } = order.action
+    else {
+        return None;
+    };
+    Some(LostWrites {
+        from: order.server.clone(),
+        to: order.other.clone()?,
+        timeline,
+        after,
+        deadline,
+    })
+}
+
+/// What is reported of a job: the worst, unless something better has come of it, a panic and a dropped future included.
+pub(super) struct Report<'a, C: Client>(pub(super) &'a Core<C>, pub(super) Option<Input>);
+
+impl<'a, C: Client> Report<'a, C> {
+    pub(super) fn unanswered(core: &'a Core<C>, node: NodeId, probe: ProbeId) -> Self {
+        Self(core, Some(Input::Unanswered { node, probe }))
+    }
+
+    pub(super) fn failed(core: &'a Core<C>, operation: OperationId) -> Self {
+        Self(core, Some(Input::Failed { operation }))
+    }
+}
+
+impl<C: Client> Drop for Report<'_, C> {
+    fn drop(&mut self) {
+        if let Some(input) = self.1.take() {
+            self.0.feed(input);
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! How a caller comes to a connection: to the server that its read or write may go to, now or as soon as there is one.
+
+use std::sync::Arc;
+
+use super::core::Core;
+use super::error::is_passing;
+use super::routes::{Routes, Target};
+use super::{Lent, ReplicaError};
+use crate::balance::OwnedPick;
+use crate::replica::pool::{Claim, Deadline, GetError, Pooled};
+use crate::replica::topology::{Input, NodeId, NodeSet, SelectError, Selection, select};
+use crate::replica::ways::Ways;
+use crate::replica::{Client, Fault, ReadPreference};
+
+/// Where a read goes.
+enum Route<C: Client> {
+    To(Way<C>),
+    /// Nowhere before this one has applied what it asks for.
+    Behind(NodeId),
+}
+
+/// A server, and how it is asked.
+struct Way<C: Client> {
+    target: Arc<Target<C>>,
+    pick: Option<OwnedPick<Arc<Target<C>>>>,
+    claim: Claim,
+}
+
+/// A read at once: no lock but the pool's, and no memory. `None` where it has to wait or fails.
+#[inline]
+pub(super) fn read_now<C: Client>(
+    core: &Arc<Core<C>>,
+    preference: &ReadPreference,
+    avoid: NodeSet,
+) -> Option<Lent<C>> {
+    let routes = core.routes.load();
+    let Ok(Selection::Nodes(nodes)) = select(&routes.topology, preference, avoid) else {
+        return None;
+    };
+    let pick = choose(core, nodes)?;
+    let claim = claim(&routes, pick.node);
+    let pooled = pick.pool.get_now(claim).ok()?;
+    let node = pick.node;
+    Some(Lent::read(core, pooled, node, Some(pick)))
+}
+
+/// A write at once; `None` where it has to wait or fails.
+pub(super) fn write_now<C: Client>(core: &Arc<Core<C>>) -> Option<Lent<C>> {
+    let routes = core.routes.load();
+    let node = routes.topology.writer()?;
+    let pooled = routes.target(node)?.pool.get_now(Claim::Full).ok()?;
+    Lent::write(core, pooled, node)
+}
+
+/// The best of these. Those that serve are up in the balancer and the others down, so that any pick is one of these most
+/// of the time, and costs the same however many there are.
+#[inline]
+fn choose<C: Client>(core: &Core<C>, nodes: NodeSet) -> Option<OwnedPick<Arc<Target<C>>>> {
+    let any = core.balancer.pick_owned();
+    if let Ok(pick) = any
+        && nodes.contains(pick.node)
+    {
+        return Some(pick);
+    }
+    let wanted = |_, target: &Arc<Target<C>>| nodes.contains(target.node);
+    let pick = core.balancer.pick_where(wanted).ok()?;
+    Some(pick.into_owned())
+}
+
+/// The primary keeps a reserve for writes.
+fn claim<C: Client>(routes: &Routes<C>, node: NodeId) -> Claim {
+    if routes.topology.writer() == Some(node) {
+        Claim::Capped
+    } else {
+        Claim::Full
+    }
+}
+
+pub(super) async fn read<C: Client, W: Ways<C>>(
+    core: &Arc<Core<C>>,
+    ways: W,
+    preference: &ReadPreference,
+    deadline: Deadline,
+    mut avoid: NodeSet,
+) -> Result<Lent<C>, ReplicaError<C::Error>> {
+    let mut preference = preference.clone();
+    // Until when it waits for a replica to catch up; what is left of that is asked for again.
+    let patience = match &preference {
+        ReadPreference::AtLeast(_, within) => deadline.at.min(core.now() + *within),
+        _ => deadline.at,
+    };
+    loop {
+        let routes = core.routes.load_full();
+        if let ReadPreference::AtLeast(_, within) = &mut preference {
+            *within = patience.saturating_since(core.now());
+        }
+        let way = match route(core, &routes, &preference, avoid) {
+            Ok(Route::To(way)) => way,
+            Ok(Route::Behind(replica)) => {
+                core.feed(Input::Hurry(replica));
+                let now = core.routes.load_full();
+                core.change(ways, &now, patience).await;
+                continue;
+            }
+            Err(error) => {
+                wait_out(core, ways, &routes, error, deadline).await?;
+                continue;
+            }
+        };
+        let node = way.target.node;
+        let error = match lend(core, ways, &way, deadline).await {
+            Ok(pooled) => return Ok(Lent::read(core, pooled, node, way.pick)),
+            Err(error) => error,
+        };
+        let again = avoid.contains(node);
+        avoid = avoid.with(node);
+        if let (Some(pick), GetError::Connect(_) | GetError::ConnectTimeout(_)) = (way.pick, &error)
+        {
+            pick.fail();
+        }
+        let endpoint = || way.target.pool.endpoint().name().into();
+        match error {
+            // Somebody purged or drained it: the routes are others now.
+            GetError::Closed if !core.is_closed() => {}
+            GetError::Closed => return Err(ReplicaError::Closed),
+            GetError::Timeout(timeout) if way.claim == Claim::Capped => {
+                return Err(ReplicaError::Overloaded {
+                    endpoint: endpoint(),
+                    timeout,
+                });
+            }
+            // Another server may be had.
+            GetError::Connect(_)
+            | GetError::ConnectTimeout(_)
+            | GetError::TooManyWaiting { .. }
+                if !again => {}
+            source => {
+                return Err(ReplicaError::Get {
+                    endpoint: endpoint(),
+                    source,
+                });
+            }
+        }
+    }
+}
+
+pub(super) async fn write<C: Client, W: Ways<C>>(
+    core: &Arc<Core<C>>,
+    ways: W,
+    deadline: Deadline,
+) -> Result<Lent<C>, ReplicaError<C::Error>> {
+    // Why the last attempt failed, which says more than that there is no primary.
+    let mut failed = None;
+    loop {
+        let routes = core.routes.load_full();
+        let topology = &routes.topology;
+        let writer = topology.writer().and_then(|node| routes.target(node));
+        let Some(target) = writer else {
+            let phase = topology.phase();
+            let none = SelectError::NoPrimary { phase };
+            if let Err(error) = wait_out(core, ways, &routes, none, deadline).await {
+                return Err(failed.unwrap_or(error));
+            }
+            continue;
+        };
+        let way = Way {
+            target: Arc::clone(target),
+            pick: None,
+            claim: Claim::Full,
+        };
+        let error = match lend(core, ways, &way, deadline).await {
+            Ok(pooled) => match Lent::write(core, pooled, target.node) {
+                Some(lent) => return Ok(lent),
+                None => continue,
+            },
+            Err(error) => error,
+        };
+        let is_writer = core.routes.load().topology.writer() == Some(target.node);
+        match error {
+            GetError::Closed if core.is_closed() => return Err(ReplicaError::Closed),
+            GetError::Closed => {}
+            source => {
+                let error = ReplicaError::Get {
+                    endpoint: target.pool.endpoint().name().into(),
+                    source,
+                };
+                if is_writer || core.now() >= deadline.at {
+                    return Err(error);
+                }
+                // Nothing was sent: it may go to whoever is primary next.
+                failed = Some(error);
+            }
+        }
+    }
+}
+
+/// Waits for the routes to change, if that may help, until the deadline.
+async fn wait_out<C: Client, W: Ways<C>>(
+    core: &Core<C>,
+    ways: W,
+    routes: &Arc<Routes<C>>,
+    error: SelectError,
+    deadline: Deadline,
+) -> Result<(), ReplicaError<C::Error>> {
+    if core.is_closed() {
+        return Err(ReplicaError::Closed);
+    }
+    if !is_passing(&error) || core.change(ways, routes, deadline.at).await {
+        return Err(ReplicaError::Select(error));
+    }
+    Ok(())
+}
+
+fn route<C: Client>(
+    core: &Core<C>,
+    routes: &Routes<C>,
+    preference: &ReadPreference,
+    avoid: NodeSet,
+) -> Result<Route<C>, SelectError> {
+    let phase = routes.topology.phase();
+    let nobody = SelectError::NoReplica { phase };
+    let (node, claim) = match select(&routes.topology, preference, avoid)? {
+        Selection::Nodes(nodes) => {
+            let pick = choose(core, nodes).ok_or(nobody)?;
+            return Ok(Route::To(Way {
+                target: Arc::clone(&pick),
+                claim: claim(routes, pick.node),
+                pick: Some(pick),
+            }));
+        }
+        Selection::Primary(node) => (node, Claim::Full),
+        Selection::Fallback(node) => (node, Claim::Capped),
+        Selection::Wait { replica, .. } => return Ok(Route::Behind(replica)),
+    };
+    let target = routes.target(node).ok_or(nobody)?;
+    Ok(Route::To(Way {
+        target: Arc::clone(target),
+        pick: None,
+        claim,
+    }))
+}
+
+/// Asks the pool of a server, and says what came of connecting.
+async fn lend<C: Client, W: Ways<C>>(
+    core: &Core<C>,
+    ways: W,
+    way: &Way<C>,
+    deadline: Deadline,
+) -> Result<Pooled<C>, GetError<C::Error>> {
+    let pool = &way.target.pool;
+    let generation = pool.generation();
+    let lent = match pool.get_now(way.claim) {
+        Ok(lent) => return Ok(lent),
+        Err(found) => pool.wait(ways, found, deadline).await,
+    };
+    let fault = match &lent {
+        Err(GetError::Connect(error)) => core.client.classify(error),
+        Err(GetError::ConnectTimeout(_)) => Fault::ConnectionLost,
+        _ => return lent,
+    };
+    // Nothing was sent, whatever the client cannot tell.
+    let fault = match fault {
+        Fault::Unknown => Fault::ConnectionLost,
+        known => known,
+    };
+    core.feed(Input::Faulted {
+        node: way.target.node,
+        generation,
+        fault,
+    });
+    lent
+}
+
+/// Until when a caller waits that says nothing else.
+pub(super) fn deadline<C: Client>(core: &Core<C>, wait: Option<std::time::Duration>) -> Deadline {
+    let wait = wait.unwrap_or(core.options.longest_wait());
+    Deadline::new(core.now(), wait)
+}
