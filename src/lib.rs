@@ -44,11 +44,12 @@
 //!
 //! | Feature | Default | Adds |
 //! |---|---|---|
-//! | `balance` | no | `balance`, [`hash`], [`task`] |
+//! | `balance` | yes | [`balance`], [`hash`], [`task`] |
 //! | `bloom` | yes | [`bloom`], [`hash`] |
 //! | `cache` | yes | [`cache`], [`hash`], [`task`] |
 //! | `postgres` | no | `postgres`, `replica` |
 //! | `queue` | yes | [`queue`], [`hash`], [`task`] |
+//! | `replica` | yes | [`replica`], [`balance`], [`task`] |
 //! | `router` | yes | [`router`], [`hash`], [`task`] |
 //! | `session` | no | `session`, [`hash`] |
 //! | `singleflight` | yes | [`singleflight`], [`hash`], [`task`] |

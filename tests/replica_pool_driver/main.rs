@@ -6,7 +6,8 @@ mod cluster;
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -591,6 +592,53 @@ mod running {
         assert_eq!(reads, 40);
         pool.close();
         assert!(monitor.as_mut().poll(&mut context).is_ready());
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Each had the replica asked ahead of its time, which woke the others, who had it asked as well, and so on without end.
+    #[test]
+    fn readers_that_wait_for_a_replica_do_not_keep_each_other_awake() {
+        let (cluster, clock) = (Cluster::new(1), ManualClock::new());
+        let builder = ReplicaPool::builder(Async(cluster.clone()), settings(1));
+        let builder = builder.clock(clock.clock()).pools(options());
+        let pool = builder.build().unwrap();
+        let mut monitor = pin!(pool.monitor_async().run());
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut context = Context::from_waker(&waker);
+        assert!(monitor.as_mut().poll(&mut context).is_pending());
+        let token = tenfold::task::block_on(async {
+            let mut lent = pool.write_async().await.unwrap();
+            let position = lent.write(1).unwrap();
+            lent.commit_token(position).unwrap()
+        });
+        let at_least = ReadPreference::AtLeast(token, 5 * SECOND);
+        let mut readers =
+            [(); 3].map(|()| Box::pin(pool.read_within_async(&at_least, Duration::MAX)));
+        let rounds = (1..10).find(|_| {
+            woken.0.store(0, Ordering::Relaxed);
+            for reader in &mut readers {
+                assert!(reader.as_mut().poll(&mut context).is_pending());
+            }
+            woken.0.load(Ordering::Relaxed) == 0
+        });
+        assert!(rounds.is_some());
+        cluster.replicate();
+        assert!(monitor.as_mut().poll(&mut context).is_pending());
+        for reader in &mut readers {
+            let Poll::Ready(Ok(lent)) = reader.as_mut().poll(&mut context) else {
+                panic!("the replica has it, and was asked");
+            };
+            assert_eq!(name(&lent), "r1");
+        }
     }
 
     #[test]
