@@ -321,14 +321,16 @@ impl AsyncProber for Cluster {
     async fn probe(&self, connection: &mut Connection) -> Result<Probe, Problem> {
         connection.pause(Duration::from_millis(1)).await;
         connection.is_alive()?;
-        let server = &self.lock().servers[connection.server];
+        let state = self.lock();
+        let server = &state.servers[connection.server];
+        let receives = server.source.is_some_and(|source| state.servers[source].up);
         let epoch = Epoch {
             timeline: server.timeline,
             term: 0,
         };
         let position = Position(server.log.len() as u64);
         let mut probe = Probe::new(server.role, SystemId(1), epoch, position);
-        probe.receiving = (server.role == Role::Replica).then_some(server.source.is_some());
+        probe.receiving = (server.role == Role::Replica).then_some(receives);
         probe.history.clone_from(&server.history);
         Ok(probe)
     }

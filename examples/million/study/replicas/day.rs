@@ -259,7 +259,8 @@ impl World {
     }
 
     async fn write_by_list(&self, number: u64) -> Option<Written> {
-        let process = &self.primaries[(number % Replicas::PROCESSES as u64) as usize];
+        // Every other call is a read.
+        let process = &self.primaries[(number / 2 % Replicas::PROCESSES as u64) as usize];
         let connection = self.cluster.open(process.get()).ok()?;
         let position = connection.write(number).await.ok()?;
         let token = None;
@@ -354,7 +355,7 @@ fn pool(cluster: &Cluster, clock: &ManualClock, synchronous: bool) -> Result<Poo
         settings = settings.synchronous(Synchronous::any(1, all));
     }
     let options = PoolOptions::new()
-        .max_size(Replicas::CONNECTIONS)
+        .max_size(Replicas::connections(synchronous))
         .max_wait(Replicas::PATIENCE);
     let pool = ReplicaPool::builder(Async(cluster.clone()), settings.build()?)
         .pools(options)
