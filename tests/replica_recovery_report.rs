@@ -4,10 +4,11 @@
 use std::convert::Infallible;
 
 use tenfold::replica::Position;
+use tenfold::replica::RecoveryOrder;
 use tenfold::replica::recovery::memory::{MemoryLog, Put};
 use tenfold::replica::recovery::{
     Applied, Conflict, Coverage, Decision, Digest, Entry, EntrySource, Fork, Incomplete, LogRange,
-    Order, Read, Reading, Recovered, Recovery, ReplicationLog, Resolution, SourceEnd, Step,
+    Read, Reading, Recovered, Recovery, ReplicationLog, Resolution, SourceEnd, Step,
 };
 
 /// A source that gives what it was made with, whatever it is asked for.
@@ -346,7 +347,7 @@ fn a_report_reads_like_one() {
     let new = old.promote(Position(2));
     new.write("bob", "7");
     let report = Recovery::after(Fork::new(1, Position(2)))
-        .order(Order::DataFirst)
+        .order(RecoveryOrder::DataFirst)
         .source("old primary's log", &old)
         .source("journal", &old)
         .run(&new);
@@ -402,10 +403,10 @@ fn what_may_be_erased_was_recovered_or_given_up_by_somebody() {
 
 #[test]
 fn an_order_says_its_steps() {
-    assert!(Order::DataFirst.salvages() && !Order::AvailabilityFirst.salvages());
-    assert_eq!(Order::DataFirst.steps()[0], Step::Salvage);
-    assert_eq!(Order::AvailabilityFirst.steps()[0], Step::Promote);
-    for order in [Order::DataFirst, Order::AvailabilityFirst] {
+    assert!(RecoveryOrder::DataFirst.salvages() && !RecoveryOrder::AvailabilityFirst.salvages());
+    assert_eq!(RecoveryOrder::DataFirst.steps()[0], Step::Salvage);
+    assert_eq!(RecoveryOrder::AvailabilityFirst.steps()[0], Step::Promote);
+    for order in [RecoveryOrder::DataFirst, RecoveryOrder::AvailabilityFirst] {
         // Nothing is erased before it was recovered and counted again.
         assert!(
             order

@@ -9,11 +9,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tenfold::replica::topology::{
     Action, Authority, Effect, Event, FailoverRefused, Grant, Input, Node, NodeId, NodeSet,
-    NodeState, OldPrimary, OperationId, Outcome, Phase, ProbeId, Promotion, RecoveryOrder,
-    Settings, SettingsBuilder, Synchronous, Topology, select, step,
+    NodeState, OldPrimary, OperationId, Outcome, Phase, ProbeId, Promotion, Settings,
+    SettingsBuilder, Synchronous, Topology, select, step,
 };
 use tenfold::replica::{
-    CausalToken, Endpoint, Epoch, Fault, Fork, Position, Probe, ReadPreference, Role, SystemId,
+    CausalToken, Endpoint, Epoch, Fault, Fork, Position, Probe, ReadPreference, RecoveryOrder,
+    Role, SystemId,
 };
 use tenfold::time::Instant;
 

@@ -57,10 +57,10 @@ mod journal;
 mod log;
 mod log_async;
 pub mod memory;
-mod order;
 mod recovered;
 mod report;
 mod run;
+mod step;
 
 pub use entry::{Digest, Entry, EntryId, Fork, LogRange};
 pub use journal::{
@@ -69,9 +69,9 @@ pub use journal::{
 };
 pub use log::{Applied, Conflict, Coverage, EntrySource, Read, Reading, ReplicationLog};
 pub use log_async::{AsyncEntries, AsyncEntrySource, AsyncReplicationLog, Ready};
-pub use order::{Order, Step};
 pub use recovered::{Incomplete, Recovered};
 pub use report::{
     ConflictReport, Decision, Loss, RecoveryReport, SourceEnd, SourceReport, Stopped,
 };
 pub use run::{Recovery, Resolution};
+pub use step::Step;

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::recovered::count;
-use super::{Conflict, Coverage, Digest, EntryId, Fork, Incomplete, Order, Recovered, Step};
-use crate::replica::Position;
+use super::{Conflict, Coverage, Digest, EntryId, Fork, Incomplete, Recovered, Step};
+use crate::replica::{Position, RecoveryOrder};
 
 /// What a recovery found and did. Its `Display` is for whoever has to decide what happens next.
 ///
@@ -11,7 +11,7 @@ use crate::replica::Position;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecoveryReport {
     fork: Fork,
-    order: Order,
+    order: RecoveryOrder,
     acknowledged: Option<Position>,
     listed: usize,
     pub(super) sources: Vec<SourceReport>,
@@ -124,7 +124,7 @@ pub struct Stopped {
 impl RecoveryReport {
     pub(super) fn new(
         fork: Fork,
-        order: Order,
+        order: RecoveryOrder,
         acknowledged: Option<Position>,
         listed: usize,
         names: impl Iterator<Item = String>,
