@@ -7,8 +7,8 @@ use tenfold::replica::Position;
 use tenfold::replica::RecoveryOrder;
 use tenfold::replica::recovery::memory::{MemoryLog, Put};
 use tenfold::replica::recovery::{
-    Applied, Conflict, Coverage, Decision, Digest, Entry, EntrySource, Fork, Incomplete, LogRange,
-    Read, Reading, Recovered, Recovery, ReplicationLog, Resolution, SourceEnd, Step,
+    Applied, Conflict, Coverage, Decision, Digest, Entry, EntrySource, ForkPoint, Incomplete,
+    LogRange, Read, Reading, Recovered, Recovery, ReplicationLog, Resolution, SourceEnd, Step,
 };
 
 /// A source that gives what it was made with, whatever it is asked for.
@@ -20,12 +20,12 @@ impl EntrySource for Given {
 
     fn entries_after(
         &self,
-        _: Fork,
+        _: ForkPoint,
     ) -> Result<impl Iterator<Item = Reading<Self>> + Send, Infallible> {
         Ok(self.0.iter().cloned().map(Ok))
     }
 
-    fn coverage(&self, _: Fork) -> Coverage {
+    fn coverage(&self, _: ForkPoint) -> Coverage {
         self.1.clone()
     }
 }
@@ -77,7 +77,7 @@ impl EntrySource for Changed<'_> {
 
     fn entries_after(
         &self,
-        _: Fork,
+        _: ForkPoint,
     ) -> Result<impl Iterator<Item = Reading<Self>> + Send, Infallible> {
         Ok(std::iter::empty())
     }
@@ -111,7 +111,7 @@ impl ReplicationLog for Changed<'_> {
     }
 }
 
-const FORK: Fork = Fork {
+const FORK: ForkPoint = ForkPoint {
     timeline: 1,
     position: Position(10),
 };
@@ -159,7 +159,7 @@ fn what_shares_a_position_is_read_again_elsewhere() {
 
         fn entries_after(
             &self,
-            from: Fork,
+            from: ForkPoint,
         ) -> Result<impl Iterator<Item = Reading<Self>> + Send, std::io::Error> {
             let entry = |key: &str, tag| {
                 let put = Put {
@@ -346,7 +346,7 @@ fn a_report_reads_like_one() {
     old.delete("bob");
     let new = old.promote(Position(2));
     new.write("bob", "7");
-    let report = Recovery::after(Fork::new(1, Position(2)))
+    let report = Recovery::after(ForkPoint::new(1, Position(2)))
         .order(RecoveryOrder::DataFirst)
         .source("old primary's log", &old)
         .source("journal", &old)
@@ -363,7 +363,7 @@ INCOMPLETE: 1 conflict not decided",
     );
     assert_eq!(report.to_string(), expected);
     // Decided, it is complete, and the old primary may be erased.
-    let report = Recovery::after(Fork::new(1, Position(2)))
+    let report = Recovery::after(ForkPoint::new(1, Position(2)))
         .source("old primary's log", &old)
         .decide(|_, _| Resolution::Overwrite)
         .run(&new);

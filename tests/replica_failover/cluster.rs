@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tenfold::replica::recovery::memory::MemoryLog;
-use tenfold::replica::recovery::{Fork as ForkPoint, Recovered, Recovery, ReplicationLog};
+use tenfold::replica::recovery::{ForkPoint, Recovered, Recovery, ReplicationLog};
 use tenfold::replica::{
     AsyncConnector, AsyncProber, AsyncPromoter, Connector, Endpoint, Epoch, Fault, Fork,
     LostWrites, Position, Probe, Prober, Promoter, Regained, Role, SystemId,

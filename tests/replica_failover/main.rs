@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use cluster::{Cluster, DbError, Fails};
 use faces::{Desk, Face, Says, Tasks, Threads};
-use tenfold::replica::recovery::{Fork as ForkPoint, Recovered};
+use tenfold::replica::recovery::{ForkPoint, Recovered};
 use tenfold::replica::topology::{
     Authority, Event, FailoverRefused, Phase, Promotion, Settings, SettingsBuilder,
 };

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::recovered::count;
-use super::{Conflict, Coverage, Digest, EntryId, Fork, Incomplete, Recovered, Step};
+use super::{Conflict, Coverage, Digest, EntryId, ForkPoint, Incomplete, Recovered, Step};
 use crate::replica::{Position, RecoveryOrder};
 
 /// What a recovery found and did. Its `Display` is for whoever has to decide what happens next.
@@ -10,7 +10,7 @@ use crate::replica::{Position, RecoveryOrder};
 /// Lists have a [bound](super::Recovery::list_at_most), counts have none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecoveryReport {
-    fork: Fork,
+    fork: ForkPoint,
     order: RecoveryOrder,
     acknowledged: Option<Position>,
     listed: usize,
@@ -123,7 +123,7 @@ pub struct Stopped {
 
 impl RecoveryReport {
     pub(super) fn new(
-        fork: Fork,
+        fork: ForkPoint,
         order: RecoveryOrder,
         acknowledged: Option<Position>,
         listed: usize,
@@ -187,7 +187,7 @@ impl RecoveryReport {
     }
 
     /// The fork behind which was recovered.
-    pub fn fork(&self) -> Fork {
+    pub fn fork(&self) -> ForkPoint {
         self.fork
     }
 

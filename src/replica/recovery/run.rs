@@ -3,7 +3,7 @@ use std::fmt;
 use super::course::Course;
 use super::erased::{AnySource, Blocking, Converted};
 use super::{
-    AsyncEntrySource, AsyncReplicationLog, Conflict, Entry, EntrySource, Fork, RecoveryReport,
+    AsyncEntrySource, AsyncReplicationLog, Conflict, Entry, EntrySource, ForkPoint, RecoveryReport,
     ReplicationLog,
 };
 use crate::replica::{Position, RecoveryOrder};
@@ -17,7 +17,7 @@ use crate::task::block_on;
 ///
 /// See the [module](super) for an example.
 pub struct Recovery<'a, W> {
-    pub(super) fork: Fork,
+    pub(super) fork: ForkPoint,
     pub(super) order: RecoveryOrder,
     pub(super) acknowledged: Option<Position>,
     pub(super) sources: Vec<(String, Box<dyn AnySource<W> + 'a>)>,
@@ -41,7 +41,7 @@ pub enum Resolution {
 
 impl<'a, W: Send + 'a> Recovery<'a, W> {
     /// Recovers what the old line has behind this fork.
-    pub fn after(fork: Fork) -> Self {
+    pub fn after(fork: ForkPoint) -> Self {
         Self {
             fork,
             order: RecoveryOrder::default(),
