@@ -280,7 +280,7 @@
 //!
 //! # References
 //!
-//! MongoDB: *Server discovery and monitoring* and *Max staleness* specifications, for monitoring by a pure function, epochs and generations of
+//! The drivers' specifications of Mongo, *Server discovery and monitoring* and *Max staleness*, for monitoring by a pure function, epochs and generations of
 //! connections. Terry et al.: *Session guarantees for weakly consistent replicated data*, 1994. [PostgreSQL](https://www.postgresql.org/docs/current/warm-standby.html)
 //! on timelines, standbys and `pg_rewind`. Patroni and Orchestrator, for what a failover has to check. Gray, Cheriton: *Leases*, 1989, and Kleppmann: *How to do
 //! distributed locking*, 2016, for why a lease needs a number that only grows.
