@@ -41,6 +41,7 @@ pub(crate) enum Fails {
     Panics,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Server {
     pub(crate) up: bool,
     /// Whoever would fence it cannot reach it.

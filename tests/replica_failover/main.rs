@@ -125,7 +125,7 @@ impl<F: Face> World<F> {
         let primary = writer.unwrap_or_else(|| panic!("{story}: no primary after {done:?}"));
         assert_eq!(
             self.cluster.writable(),
-            [primary.clone()],
+            std::slice::from_ref(&primary),
             "{story}: {done:?}"
         );
         assert_eq!(self.missing(), [""; 0], "{story}: {done:?}");
