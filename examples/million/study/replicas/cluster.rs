@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tenfold::replica::recovery::{self, Recovered};
+use tenfold::replica::recovery::{ForkPoint, Recovered};
 use tenfold::replica::{
     AsyncConnector, AsyncProber, AsyncPromoter, Endpoint, Epoch, Fault, Fork, LostWrites, Position,
     Probe, Regained, Role, SystemId,
@@ -185,7 +185,7 @@ impl Cluster {
     pub(super) fn regain(&self, lost: &LostWrites) -> Regained {
         let from = number(&lost.from).ok()?;
         let reached = Position(self.lock().servers[from].log.len() as u64);
-        let fork = recovery::Fork::new(lost.timeline, lost.after);
+        let fork = ForkPoint::new(lost.timeline, lost.after);
         Some(Recovered::nothing_lost(fork, reached))
     }
 }
