@@ -159,9 +159,9 @@ impl Connection {
             server.position += 1;
             // Replicas have it at once.
             let position = server.position;
-            servers
-                .iter_mut()
-                .for_each(|server| server.position = position);
+            for server in servers {
+                server.position = position;
+            }
             Ok(())
         })
     }

@@ -277,6 +277,8 @@ impl Connector for Servers {
 
 impl Prober for Servers {
     fn probe(&self, connection: &mut Connection, _: Instant) -> Result<Probe, Down> {
+        let is_primary = |server: &Server| server.up && server.role == Role::Primary;
+        let has_primary = self.all(|servers| servers.iter().any(is_primary));
         self.ask(connection.number, |server| {
             let epoch = Epoch {
                 timeline: server.timeline,
@@ -284,7 +286,7 @@ impl Prober for Servers {
             };
             let position = Position(server.log.len() as u64);
             let mut probe = Probe::new(server.role, SystemId(1), epoch, position);
-            probe.receiving = (server.role == Role::Replica).then_some(true);
+            probe.receiving = (server.role == Role::Replica).then_some(has_primary);
             probe
         })
     }
