@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tenfold::replica::recovery::Recovered;
-use tenfold::replica::topology::{Authority, Event, Promotion, Settings};
+use tenfold::replica::topology::{Authority, Event, NodeId, Promotion, Settings};
 use tenfold::replica::{
     Connector, Endpoint, Epoch, Events, Fault, Monitor, Op, Position, Probe, Prober, Promoter,
     ReplicaError, ReplicaPool, Role, SystemId,
@@ -181,7 +181,7 @@ impl Shard {
 
     fn standing(&self) -> (Option<usize>, Option<Epoch>) {
         let topology = self.pool.topology();
-        (topology.writer().map(|node| node.index()), topology.epoch())
+        (topology.writer().map(NodeId::index), topology.epoch())
     }
 
     fn forget_events(&mut self) -> Vec<Event> {
