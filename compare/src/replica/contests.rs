@@ -54,6 +54,10 @@ pub(super) const CONTESTS: [Contest; 5] = [
                 make: || one_task(rivals::deadpool),
             },
             Contender {
+                name: "deadpool, 30 s at most",
+                make: || one_task(rivals::deadpool_in_time),
+            },
+            Contender {
                 name: "mobc",
                 make: || one_task(rivals::mobc),
             },

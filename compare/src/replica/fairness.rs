@@ -30,6 +30,11 @@ pub(super) fn measure(rounds: usize) -> Result<Vec<Row>, String> {
         Lane::new("tenfold", &runtime, ours::tasks()),
         Lane::new("bb8", &runtime, rivals::bb8()),
         Lane::new("deadpool", &runtime, rivals::deadpool()),
+        Lane::new(
+            "deadpool, 30 s at most",
+            &runtime,
+            rivals::deadpool_in_time(),
+        ),
         Lane::new("mobc", &runtime, rivals::mobc()),
     ];
     drop(guard);

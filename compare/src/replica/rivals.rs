@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -117,7 +118,17 @@ pub(super) fn deadpool() -> Deadpool {
     deadpool::managed::Pool::builder(Numbers::default())
         .max_size(CONNECTIONS as usize)
         .build()
-        .expect("no time-outs are asked for")
+        .expect("it knows a runtime")
+}
+
+/// The same for callers that do not wait for ever, as all the others.
+pub(super) fn deadpool_in_time() -> Deadpool {
+    deadpool::managed::Pool::builder(Numbers::default())
+        .max_size(CONNECTIONS as usize)
+        .wait_timeout(Some(Duration::from_secs(30)))
+        .runtime(deadpool::Runtime::Tokio1)
+        .build()
+        .expect("it knows a runtime")
 }
 
 impl TaskPool for Deadpool {

@@ -12,6 +12,7 @@ pub struct NodeId(pub(super) u8);
 
 impl NodeId {
     /// Where it stands in a table of 64.
+    #[inline]
     pub const fn index(self) -> usize {
         self.0 as usize
     }
