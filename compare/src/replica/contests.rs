@@ -22,7 +22,7 @@ pub(super) const FLOOR: Contender = Contender {
     make: rivals::floor,
 };
 
-pub(super) const CONTESTS: [Contest; 5] = [
+pub(super) const CONTESTS: [Contest; 6] = [
     Contest {
         workload: "a pool, threads",
         goal: BARE,
@@ -72,11 +72,19 @@ pub(super) const CONTESTS: [Contest; 5] = [
         }],
     },
     Contest {
-        workload: "a read by token, of 8 replicas",
+        workload: "a read by a token that all of 8 have",
         goal: ROUTED,
         contenders: &[Contender {
             name: "tenfold",
-            make: ours::by_token,
+            make: ours::by_old_token,
+        }],
+    },
+    Contest {
+        workload: "a read by a token that half of 8 have",
+        goal: ROUTED,
+        contenders: &[Contender {
+            name: "tenfold",
+            make: ours::by_new_token,
         }],
     },
     Contest {

@@ -59,7 +59,7 @@ pub(super) fn measure(rounds: usize) -> Result<Vec<Row>, String> {
             peers: figures.collect(),
             floor: None,
             goal: Some(goal),
-            context: Vec::new(),
+            context: vec![("bb8".to_owned(), OUT_OF_ORDER.to_owned())],
             capacity: None,
         }
     };
@@ -70,6 +70,8 @@ pub(super) fn measure(rounds: usize) -> Result<Vec<Row>, String> {
         }),
     ])
 }
+
+const OUT_OF_ORDER: &str = "does not serve in order: who has just given a connection back may have it again while others wait";
 
 struct Lane {
     name: &'static str,

@@ -45,7 +45,7 @@ pub fn measure(arguments: &Arguments) -> Result<(), String> {
 fn print(rows: &[Row]) {
     for row in rows {
         let mut table = Table::new(["", row.unit]);
-        let figure = |value: f64| Some(format!("{value:.1}"));
+        let figure = |value: f64| Some(format!("{value:.2}"));
         table.row("tenfold", [figure(row.ours)]);
         for (name, value) in &row.peers {
             table.row(name, [figure(*value)]);

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::hint::black_box;
+use std::ops::Range;
 use std::time::Duration;
 
 use tenfold::replica::pool::{Pool, PoolOptions, Pooled};
@@ -77,15 +78,16 @@ impl TaskPool for Pool<Async<Numbers>> {
     }
 }
 
-/// Servers with nothing behind them; a connection knows whether it is the primary's.
+/// Servers with nothing behind them. What is lent is the server's number: replicas are 0 to 7, and each has applied one more
+/// than the one before it.
 struct Servers;
 
 impl Connector for Servers {
-    type Connection = bool;
+    type Connection = u64;
     type Error = Infallible;
 
-    fn connect(&self, endpoint: &Endpoint, _: Instant) -> Result<bool, Infallible> {
-        Ok(endpoint.name() == "p")
+    fn connect(&self, endpoint: &Endpoint, _: Instant) -> Result<u64, Infallible> {
+        Ok(endpoint.name().parse().unwrap_or(PRIMARY))
     }
 
     fn classify(&self, error: &Infallible) -> Fault {
@@ -94,8 +96,8 @@ impl Connector for Servers {
 }
 
 impl Prober for Servers {
-    fn probe(&self, is_primary: &mut bool, _: Instant) -> Result<Probe, Infallible> {
-        let role = if *is_primary {
+    fn probe(&self, server: &mut u64, _: Instant) -> Result<Probe, Infallible> {
+        let role = if *server == PRIMARY {
             Role::Primary
         } else {
             Role::Replica
@@ -104,14 +106,21 @@ impl Prober for Servers {
             timeline: 1,
             term: 0,
         };
-        Ok(Probe::new(role, SystemId(1), epoch, Position(1000)))
+        let position = Position(FIRST + *server);
+        Ok(Probe::new(role, SystemId(1), epoch, position))
     }
 }
 
+const REPLICAS: u64 = 8;
+const PRIMARY: u64 = REPLICAS;
+/// Where the last of the replicas is.
+const FIRST: u64 = 1000;
+
 /// A primary and eight replicas, as they stand after the first probes.
 fn servers() -> ReplicaPool<Servers> {
-    let settings = (0..8).fold(Settings::builder().primary(endpoint("p")), |builder, n| {
-        builder.replica(endpoint(&format!("r{n}")))
+    let builder = Settings::builder().primary(endpoint("p"));
+    let settings = (0..REPLICAS).fold(builder, |builder, n| {
+        builder.replica(endpoint(&n.to_string()))
     });
     let settings = settings.build().expect("coherent");
     let pool = ReplicaPool::builder(Servers, settings).pools(options());
@@ -120,10 +129,11 @@ fn servers() -> ReplicaPool<Servers> {
     pool
 }
 
-fn reads(preference: ReadPreference) -> Lend {
+/// By replicas of these numbers.
+fn reads(preference: ReadPreference, by: Range<u64>) -> Lend {
     let pool = servers();
     for _ in 0..1_000 {
-        assert!(!*pool.read(&preference).expect("replicas serve"));
+        assert!(by.contains(&*pool.read(&preference).expect("replicas serve")));
     }
     Box::new(move |times| {
         for _ in 0..times {
@@ -133,29 +143,40 @@ fn reads(preference: ReadPreference) -> Lend {
 }
 
 pub(super) fn replica() -> Lend {
-    reads(ReadPreference::Replica)
+    reads(ReadPreference::Replica, 0..REPLICAS)
 }
 
-pub(super) fn by_token() -> Lend {
-    let token = CausalToken::new(SystemId(1), 1, Position(900));
-    reads(ReadPreference::AtLeast(token, Duration::ZERO))
+/// All have applied what it stands for.
+pub(super) fn by_old_token() -> Lend {
+    reads(token(FIRST), 0..REPLICAS)
+}
+
+/// Half of them have.
+pub(super) fn by_new_token() -> Lend {
+    reads(token(FIRST + REPLICAS / 2), REPLICAS / 2..REPLICAS)
+}
+
+fn token(position: u64) -> ReadPreference {
+    let token = CausalToken::new(SystemId(1), 1, Position(position));
+    ReadPreference::AtLeast(token, Duration::ZERO)
 }
 
 pub(super) fn write() -> Lend {
     let pool = servers();
     Box::new(move |times| {
         for _ in 0..times {
-            assert!(*pool.write().expect("there is a primary"));
+            black_box(*pool.write().expect("there is a primary"));
         }
     })
 }
 
 /// How often memory is asked for per connection that is lent.
 pub(super) fn allocations() -> Vec<Row> {
-    let contests: [(_, fn() -> Lend); 4] = [
+    let contests: [(_, fn() -> Lend); 5] = [
         ("a pool, threads", threads),
         ("a read, of 8 replicas", replica),
-        ("a read by token, of 8 replicas", by_token),
+        ("a read by a token that all of 8 have", by_old_token),
+        ("a read by a token that half of 8 have", by_new_token),
         ("a write", write),
     ];
     let count = |(workload, make): (&str, fn() -> Lend)| {

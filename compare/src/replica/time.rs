@@ -1,5 +1,7 @@
 //! Time of the processor for a connection lent and taken back.
 
+use std::time::{Duration, Instant};
+
 use cpu_time::ThreadTime;
 
 use super::contests::{CONTESTS, Contender, FLOOR};
@@ -8,6 +10,8 @@ use crate::report::{Better, Row, median};
 
 /// Between two readings of the clock.
 const TIMES: usize = 1_000;
+/// Longer than it takes a clock or a balancer to settle.
+const WARM_UP: Duration = Duration::from_millis(300);
 
 /// Rounds of all in turn, so that a slow minute hits all of them.
 pub(super) fn measure(rounds: usize) -> Vec<Row> {
@@ -15,6 +19,11 @@ pub(super) fn measure(rounds: usize) -> Vec<Row> {
     for contest in &CONTESTS {
         let contenders = [&FLOOR].into_iter().chain(contest.contenders);
         let mut lanes: Vec<_> = contenders.map(Lane::new).collect();
+        let start = Instant::now();
+        while start.elapsed() < WARM_UP {
+            lanes.iter_mut().for_each(Lane::round);
+        }
+        lanes.iter_mut().for_each(|lane| lane.figures.clear());
         for _ in 0..rounds {
             lanes.iter_mut().for_each(Lane::round);
         }
@@ -44,11 +53,9 @@ struct Lane {
 
 impl Lane {
     fn new(contender: &Contender) -> Self {
-        let mut lend = (contender.make)();
-        lend(TIMES);
         Self {
             name: contender.name,
-            lend,
+            lend: (contender.make)(),
             figures: Vec::new(),
         }
     }
