@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs every test. Needs Rust and nothing else; nothing is installed so far.
+# Runs every test. Needs Rust, and PostgreSQL's programs, which root on Debian gets
+# installed; the tests start servers of their own and stop only those.
 #
 #   ./test.sh          minutes
 #   ./test.sh --long   ten times the random cases, a minute of each fuzz target, and the
@@ -39,6 +40,36 @@ step() {
     # Not behind `||`, where the shell would go on after a failure.
     "$@"
     printf '    %s: ok, %d s\n' "$step" $((SECONDS - begun))
+}
+
+# Its server programs, wherever they are; the tests say which they miss.
+has_postgresql() {
+    local directory
+    for directory in "${TENFOLD_PG_BIN-}" ${PATH//:/ } /usr/lib/postgresql/*/bin; do
+        [ -x "$directory/initdb" ] && [ -x "$directory/pg_waldump" ] && return 0
+    done
+    return 1
+}
+
+postgresql() {
+    has_postgresql && return 0
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        fail "PostgreSQL is missing: install the Debian package \`postgresql\`, or say in TENFOLD_PG_BIN where its programs are"
+    fi
+    # The package would make and start a server that nobody here needs.
+    if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+        mkdir -p /etc/postgresql-common
+        echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -q
+    apt-get install -q -y --no-install-recommends -o Dpkg::Options::=--force-confold postgresql
+    has_postgresql || fail "the package \`postgresql\` was installed, and its programs are not in /usr/lib/postgresql"
+}
+
+# What `cargo test` keeps to itself: how long failover and recovery took.
+postgresql_figures() {
+    cargo test --quiet --all-features --test postgres_failover -- --nocapture what_was_not_sent no_acknowledged 2>&1
 }
 
 models() (
@@ -104,8 +135,10 @@ if [ -n "$long" ]; then
     export PROPTEST_CASES="${PROPTEST_CASES:-4000}" TENFOLD_SEEDS="${TENFOLD_SEEDS:-10}"
 fi
 
+step "PostgreSQL is there" postgresql
 step "unit, integration and example tests" cargo test --all-features --no-fail-fast --lib --tests --examples
 step "the documentation's examples" cargo test --all-features --doc
+step "PostgreSQL: failover and recovery, with their times" postgresql_figures
 step "models of what synchronises by hand" models
 step "stress" stress
 if [ -n "$long" ]; then

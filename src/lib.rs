@@ -25,6 +25,7 @@
 //! | A page reads ten shards, and one of them is slow | [`router::scatter`] |
 //! | A post is written ten million times, once per follower | [`router::timeline`] |
 //! | One server of ten fails fast, and gets most of the requests | `balance` |
+//! | A primary dies, and what it had acknowledged is on its disk only | `postgres::recovery` |
 //! | The process dies, and with it the jobs it had accepted | [`queue`] |
 //! | A read model counts an event twice, or cannot be made anew | [`queue::projection`] |
 //! | Somebody logs out, and a slower request logs them in again | `session` |
@@ -46,6 +47,7 @@
 //! | `balance` | no | `balance`, [`hash`], [`task`] |
 //! | `bloom` | yes | [`bloom`], [`hash`] |
 //! | `cache` | yes | [`cache`], [`hash`], [`task`] |
+//! | `postgres` | no | `postgres`, `replica` |
 //! | `queue` | yes | [`queue`], [`hash`], [`task`] |
 //! | `router` | yes | [`router`], [`hash`], [`task`] |
 //! | `session` | no | `session`, [`hash`] |
@@ -73,6 +75,8 @@ pub mod cache;
     feature = "singleflight"
 ))]
 pub mod hash;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "queue")]
 pub mod queue;
 #[cfg(all(feature = "cache", feature = "queue"))]

@@ -27,6 +27,7 @@ const MODULES: &[Module] = &[
         "replica",
         &["balance", "hash", "rng", "stats", "sync", "task", "time"],
     ),
+    adapter("postgres", &["replica"]),
 ];
 
 struct Module {
@@ -44,7 +45,6 @@ enum Layer {
     /// Knows the public face of blocks.
     Composition,
     /// Implements the traits of blocks on real engines.
-    #[allow(dead_code, reason = "planned: redis, postgres, nats")]
     Adapter,
 }
 
@@ -68,6 +68,14 @@ const fn composition(name: &'static str, uses: &'static [&'static str]) -> Modul
     Module {
         name,
         layer: Layer::Composition,
+        uses,
+    }
+}
+
+const fn adapter(name: &'static str, uses: &'static [&'static str]) -> Module {
+    Module {
+        name,
+        layer: Layer::Adapter,
         uses,
     }
 }

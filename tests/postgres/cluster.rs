@@ -1,0 +1,527 @@
+//! A PostgreSQL cluster of one's own: a primary and two streaming replicas on loopback, in a directory that
+//! goes away with it. A machine without PostgreSQL is a failure that names what to install, never a test skipped.
+//!
+//! The servers are copies of one fresh data directory, which shares an identity and costs a copy of 23 MB
+//! each, where a base backup waits for a checkpoint. They run as the user `postgres` if this process is root's,
+//! whom PostgreSQL refuses. A watcher ends them and empties the directory when this process dies, however it does.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each program that has this module uses a part"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use tenfold::postgres::{LocalHost, PostgresConnector};
+use tenfold::replica::Endpoint;
+
+/// How long anything is waited for before the test gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// When a commit is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replication {
+    /// When the primary has it.
+    Asynchronous,
+    /// When one of the replicas has it as well: `ANY 1 (db1, db2)`.
+    AnyOne,
+}
+
+/// `db0`, which starts as the primary, and `db1` and `db2`, which follow it through slots of their names.
+pub struct Cluster {
+    servers: Vec<Server>,
+    /// Says by its end that this process is gone or wants no more.
+    watcher: Child,
+    root: PathBuf,
+}
+
+impl Cluster {
+    pub fn start(replication: Replication) -> Self {
+        let root = new_directory();
+        let watcher = watch(&root);
+        let servers = (0..3)
+            .map(|number| Server::lay_out(&root, number))
+            .collect();
+        let mut cluster = Self {
+            servers,
+            watcher,
+            root,
+        };
+        let primary = cluster.servers[0].port;
+        for replica in &cluster.servers[1..] {
+            replica.configure(&format!(
+                "primary_conninfo = 'host=127.0.0.1 port={primary} user=postgres application_name={0}'\n\
+                 primary_slot_name = '{0}'\n",
+                replica.name
+            ));
+            fs::write(replica.data.join("standby.signal"), "").unwrap();
+            give(&replica.data.join("standby.signal"));
+        }
+        cluster.servers[0].start();
+        for replica in ["db1", "db2"] {
+            cluster.servers[0].sql(&format!(
+                "SELECT pg_create_physical_replication_slot('{replica}')"
+            ));
+        }
+        for replica in &mut cluster.servers[1..] {
+            replica.spawn();
+        }
+        for replica in &cluster.servers[1..] {
+            replica.wait_until_ready();
+        }
+        cluster.wait_until_streaming(2);
+        if replication == Replication::AnyOne {
+            // Everywhere, as a base backup would have it: a promoted replica inherits it.
+            for server in &cluster.servers {
+                server.sql("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (db1, db2)'");
+                server.sql("SELECT pg_reload_conf()");
+            }
+            wait_until("replication is synchronous", || {
+                !cluster.servers[0]
+                    .sql("SHOW synchronous_standby_names")
+                    .is_empty()
+            });
+        }
+        cluster
+    }
+
+    /// A connector that knows every server's host.
+    pub fn connector(&self) -> PostgresConnector {
+        let mut config = tokio_postgres::Config::new();
+        config.user("postgres").dbname("postgres");
+        let connector = PostgresConnector::new(config).unwrap();
+        self.servers.iter().fold(connector, |connector, server| {
+            connector.host(&server.name, server.host())
+        })
+    }
+
+    pub fn server(&self, number: usize) -> &Server {
+        &self.servers[number]
+    }
+
+    pub fn server_mut(&mut self, number: usize) -> &mut Server {
+        &mut self.servers[number]
+    }
+
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        self.servers.iter().map(Server::endpoint).collect()
+    }
+
+    /// A directory within the cluster's, that the servers may use.
+    pub fn directory(&self, name: &str) -> PathBuf {
+        let path = self.root.join(name);
+        fs::create_dir_all(&path).unwrap();
+        give(&path);
+        path
+    }
+
+    /// Until so many replicas receive from `db0`.
+    pub fn wait_until_streaming(&self, replicas: usize) {
+        let counted = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
+        wait_until("the replicas stream", || {
+            self.servers[0].sql(counted) == replicas.to_string()
+        });
+    }
+
+    /// Until the replica has applied what the primary has written by now.
+    pub fn wait_until_applied(&self, primary: usize, replica: usize) {
+        let end = self.servers[primary].sql("SELECT pg_current_wal_insert_lsn()");
+        let reached =
+            format!("SELECT coalesce(pg_last_wal_replay_lsn() >= '{end}'::pg_lsn, false)");
+        wait_until("the replica has applied everything", || {
+            self.servers[replica].sql(&reached) == "t"
+        });
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for server in &mut self.servers {
+            if std::thread::panicking() {
+                server.print_log();
+            }
+            server.kill();
+        }
+        drop(self.watcher.stdin.take());
+        let _ = self.watcher.wait();
+    }
+}
+
+/// One server, running or not.
+pub struct Server {
+    name: String,
+    data: PathBuf,
+    port: u16,
+    process: Option<Child>,
+}
+
+impl Server {
+    fn lay_out(root: &Path, number: usize) -> Self {
+        let name = format!("db{number}");
+        let data = root.join(&name);
+        for (path, file) in template() {
+            let path = data.join(path);
+            match file {
+                None => fs::create_dir_all(&path).unwrap(),
+                Some(bytes) => fs::write(&path, bytes).unwrap(),
+            }
+            give(&path);
+        }
+        fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).unwrap();
+        Self {
+            name,
+            data,
+            port: free_port(),
+            process: None,
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::new(&self.name, &self.address()).unwrap()
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its files and processes, for the adapter.
+    pub fn host(&self) -> LocalHost {
+        LocalHost::new(&self.data, directory_of_tools())
+            .options(&format!("-p {}", self.port))
+            .quarantine_port(free_port())
+    }
+
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Adds to the configuration; for a server that does not run.
+    pub fn configure(&self, lines: &str) {
+        let path = self.data.join("postgresql.auto.conf");
+        let had = fs::read_to_string(&path).unwrap_or_default();
+        fs::write(&path, had + lines).unwrap();
+        give(&path);
+    }
+
+    pub fn start(&mut self) {
+        self.spawn();
+        self.wait_until_ready();
+    }
+
+    fn spawn(&mut self) {
+        assert!(self.process.is_none(), "{} runs already", self.name);
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.log())
+            .unwrap();
+        let child = as_user(&mut Command::new(tool("postgres")))
+            .arg("-D")
+            .arg(&self.data)
+            .args(["-p", &self.port.to_string()])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.process = Some(child);
+    }
+
+    fn wait_until_ready(&self) {
+        let pid = self.process.as_ref().unwrap().id().to_string();
+        wait_until("the server is ready", || {
+            let file = fs::read_to_string(self.data.join("postmaster.pid")).unwrap_or_default();
+            let mut lines = file.lines();
+            let state = (lines.next(), lines.nth(6).map(str::trim));
+            if matches!(state, (Some(found), Some("ready")) if found == pid) {
+                return true;
+            }
+            let dead = fs::read_to_string(format!("/proc/{pid}/stat"))
+                .map_or(true, |stat| stat.contains(") Z "));
+            if dead {
+                self.print_log();
+                panic!("{} ended while it started", self.name);
+            }
+            false
+        });
+    }
+
+    /// Ends it in good order: what it wrote is sent first.
+    pub fn stop(&mut self) {
+        self.signal("INT");
+        self.reap();
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        if self.process.is_some() {
+            self.signal("KILL");
+            self.reap();
+            // So that nobody takes its number for it.
+            let _ = fs::remove_file(self.data.join("postmaster.pid"));
+            // Its children notice by themselves, and until then hold the memory that a new start must not share.
+            let socket = (std::net::Ipv4Addr::LOCALHOST, self.port);
+            wait_until("the port is free", || TcpListener::bind(socket).is_ok());
+        }
+    }
+
+    /// Stops the process where it is: connections stay and nothing answers.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Says that somebody else ended it, or will have.
+    pub fn reap(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.wait().unwrap();
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.process.as_ref().expect("the server runs").id();
+        run(Command::new("kill").args([format!("-{name}"), pid.to_string()]));
+    }
+
+    /// One statement through `psql`; answers its rows, columns divided by `|`.
+    pub fn sql(&self, statement: &str) -> String {
+        self.sql_each(&[statement])
+    }
+
+    /// Several, each in a transaction of its own.
+    pub fn sql_each(&self, statements: &[impl AsRef<str>]) -> String {
+        let mut psql = Command::new(tool("psql"));
+        psql.args(["-h", "127.0.0.1", "-p", &self.port.to_string()])
+            .args(["-U", "postgres", "-d", "postgres"])
+            .args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1"]);
+        for statement in statements {
+            psql.arg("-c").arg(statement.as_ref());
+        }
+        run(&mut psql).trim_end().to_owned()
+    }
+
+    fn log(&self) -> PathBuf {
+        self.data.with_extension("log")
+    }
+
+    pub fn print_log(&self) {
+        let log = fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let last = &lines[lines.len().saturating_sub(40)..];
+        eprintln!("--- {}\n{}", self.name, last.join("\n"));
+    }
+}
+
+/// Asks again until it is so; fails after a minute, saying what was waited for.
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
+        nap();
+    }
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "another process sends no signal when it is ready"
+)]
+fn nap() {
+    std::thread::sleep(Duration::from_millis(10));
+}
+
+/// The path of one of PostgreSQL's programs.
+pub fn tool(name: &str) -> PathBuf {
+    directory_of_tools().join(name)
+}
+
+/// Where PostgreSQL's programs are.
+pub fn directory_of_tools() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        let mut places: Vec<PathBuf> = Vec::new();
+        places.extend(std::env::var_os("TENFOLD_PG_BIN").map(PathBuf::from));
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        places.extend(std::env::split_paths(&path));
+        let mut versions: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| {
+                let version = entry.file_name().to_string_lossy().parse().unwrap_or(0);
+                (version, entry.path().join("bin"))
+            })
+            .collect();
+        versions.sort();
+        places.extend(versions.into_iter().rev().map(|(_, place)| place));
+        let needed = ["initdb", "postgres", "psql", "pg_rewind", "pg_waldump"];
+        places
+            .into_iter()
+            .find(|place| needed.iter().all(|name| place.join(name).exists()))
+            .unwrap_or_else(|| {
+                panic!(
+                    "PostgreSQL's programs ({}) were found neither in TENFOLD_PG_BIN nor in PATH nor in \
+                     /usr/lib/postgresql/*/bin: install the Debian package `postgresql`",
+                    needed.join(", ")
+                )
+            })
+    })
+}
+
+/// A fresh data directory, as its files; `None` is a directory. Made once, kept in memory.
+fn template() -> &'static BTreeMap<PathBuf, Option<Vec<u8>>> {
+    static TEMPLATE: OnceLock<BTreeMap<PathBuf, Option<Vec<u8>>>> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        let root = new_directory();
+        let data = root.join("template");
+        let mut initdb = Command::new(tool("initdb"));
+        run(as_user(&mut initdb).arg("-D").arg(&data).args([
+            "--username=postgres",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--wal-segsize=1",
+            "--data-checksums",
+            "--no-sync",
+        ]));
+        let path = data.join("postgresql.conf");
+        let settings = fs::read_to_string(&path).unwrap() + SETTINGS;
+        fs::write(&path, settings).unwrap();
+        let mut files = BTreeMap::new();
+        read_tree(&data, Path::new(""), &mut files);
+        fs::remove_dir_all(&root).unwrap();
+        files
+    })
+}
+
+const SETTINGS: &str = "
+listen_addresses = '127.0.0.1'
+unix_socket_directories = ''
+shared_buffers = 16MB
+wal_level = logical
+wal_log_hints = on
+min_wal_size = 4MB
+max_wal_size = 32MB
+wal_keep_size = 16MB
+wal_retrieve_retry_interval = 100ms
+wal_receiver_status_interval = 1s
+hot_standby_feedback = off
+log_min_messages = warning
+jit = off
+";
+
+fn read_tree(root: &Path, below: &Path, files: &mut BTreeMap<PathBuf, Option<Vec<u8>>>) {
+    files.insert(below.to_owned(), None);
+    for entry in fs::read_dir(root.join(below)).unwrap() {
+        let entry = entry.unwrap();
+        let path = below.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            read_tree(root, &path, files);
+        } else {
+            let bytes = fs::read(entry.path()).unwrap();
+            files.insert(path, Some(bytes));
+        }
+    }
+}
+
+fn new_directory() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("tenfold-postgres-{}-{number}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    fs::create_dir(&path).unwrap();
+    give(&path);
+    path
+}
+
+/// Waits for the end of its input, which comes with the end of this process, then ends the servers and removes all.
+fn watch(root: &Path) -> Child {
+    let script = "trap '' INT TERM HUP; read -r _
+        for file in \"$0\"/*/postmaster.pid; do
+            [ -e \"$file\" ] && read -r pid < \"$file\" && kill -QUIT \"$pid\" 2> /dev/null
+        done
+        rm -rf \"$0\" || { sleep 1; rm -rf \"$0\"; }";
+    Command::new("sh")
+        .args(["-c", script])
+        .arg(root)
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// Whom the servers run as, if it cannot be this process's user.
+fn user() -> Option<(u32, u32)> {
+    static FOUND: OnceLock<Option<(u32, u32)>> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        let root = fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0);
+        root.then(|| {
+            let accounts = BufReader::new(fs::File::open("/etc/passwd").unwrap());
+            accounts
+                .lines()
+                .map_while(Result::ok)
+                .find_map(|line| {
+                    let fields: Vec<&str> = line.split(':').collect();
+                    let [name, _, uid, gid, ..] = fields[..] else {
+                        return None;
+                    };
+                    (name == "postgres").then_some((uid.parse().ok()?, gid.parse().ok()?))
+                })
+                .expect(
+                    "PostgreSQL does not run as root, and there is no user `postgres`: install the Debian \
+                     package `postgresql`, or run as another user",
+                )
+        })
+    })
+}
+
+fn as_user(command: &mut Command) -> &mut Command {
+    if let Some((uid, gid)) = user() {
+        command.uid(uid).gid(gid);
+    }
+    command.current_dir(std::env::temp_dir())
+}
+
+/// Makes a file the servers' own.
+fn give(path: &Path) {
+    if let Some((uid, gid)) = user() {
+        std::os::unix::fs::chown(path, Some(uid), Some(gid)).unwrap();
+    }
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?} failed: {said}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
