@@ -97,6 +97,10 @@ impl Lane {
     }
 }
 
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a round takes as long as it takes"
+)]
 fn round<P: TaskPool>(runtime: &Runtime, pool: &P) -> Seen {
     let over = Arc::new(AtomicBool::new(false));
     let tasks: Vec<_> = (0..TASKS)

@@ -60,6 +60,7 @@ fn per_lending(workload: &str, name: &str) -> Result<f64, String> {
 const CHILD: &str = "count-instructions-of-a-pool";
 
 /// Has connections lent, if the arguments are those of the child.
+#[allow(clippy::disallowed_methods, reason = "waiting is no instruction")]
 pub fn child() -> Option<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [first, workload, name, times] = arguments.as_slice() else {

@@ -23,7 +23,9 @@ pub(super) fn measure(rounds: usize) -> Vec<Row> {
         while start.elapsed() < WARM_UP {
             lanes.iter_mut().for_each(Lane::round);
         }
-        lanes.iter_mut().for_each(|lane| lane.figures.clear());
+        for lane in &mut lanes {
+            lane.figures.clear();
+        }
         for _ in 0..rounds {
             lanes.iter_mut().for_each(Lane::round);
         }
