@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use bed::{Bed, CONNECTIONS};
 use cluster::{Replication, wait_until};
 use tenfold::postgres::PostgresConnection;
-use tenfold::replica::topology::{Event, Phase, RecoveryOrder};
-use tenfold::replica::{Op, ReadPreference};
+use tenfold::replica::topology::{Event, Fenced, Node, Phase, RecoveryOrder};
+use tenfold::replica::{AsyncPromoter, Op, ReadPreference};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -48,9 +48,7 @@ fn a_synchronous_primary_dies_and_no_acknowledged_write_is_lost() {
     traffic.wait_for_writes(200);
     traffic.wait_for_reads(200);
     let killed = bed.kill(0);
-    bed.story.wait_for("another is primary", |event| {
-        matches!(event, Event::PrimaryChanged { from: Some(_), .. })
-    });
+    bed.wait_until_failed_over();
     traffic.wait_for_writes(200);
     let seen = bed.block_on(traffic.stop());
     print_failover(&bed, &seen, killed);
@@ -180,4 +178,190 @@ async fn reads_back(pool: &traffic::Pool, row: (i32, i32), with_token: bool) -> 
         Ok(found.is_some())
     };
     pool.run_async(&op, select).await.unwrap()
+}
+
+/// The former primary is started by somebody who knows nothing of the failover, and takes writes.
+#[test]
+fn a_former_primary_that_comes_back_is_fenced_and_rejoins() {
+    let mut bed = Bed::new(Replication::AnyOne, |settings| {
+        settings.restart_grace(SECOND / 4)
+    });
+    bed.recovers(false);
+    let traffic = bed.traffic(3, 3);
+    traffic.wait_for_writes(100);
+    bed.kill(0);
+    bed.wait_until_failed_over();
+    traffic.wait_for_writes(100);
+
+    wait_until("it is fenced", || {
+        bed.cluster.server(0).data().join("standby.signal").exists()
+    });
+    std::fs::remove_file(bed.cluster.server(0).data().join("standby.signal")).unwrap();
+    bed.cluster
+        .server_mut(0)
+        .configure("synchronous_standby_names = ''\n");
+    bed.cluster.server_mut(0).start();
+    let old = bed.cluster.server(0);
+    assert_eq!(old.sql("SELECT pg_is_in_recovery()"), "f");
+    let before = traffic::digest(old);
+    bed.story.wait_for("it is refused", |event| {
+        matches!(
+            event,
+            Event::Refused {
+                why: Fenced::StalePrimary,
+                ..
+            }
+        )
+    });
+    let reads = traffic.seen.reads_of(old);
+    traffic.wait_for_writes(200);
+    traffic.wait_for_reads(200);
+    assert_eq!(traffic::digest(old), before, "it was written to");
+    assert_eq!(traffic.seen.reads_of(old), reads, "it was read");
+
+    bed.recovers(true);
+    bed.wait_until_complete();
+    // Fenced once more: what runs there now, the pool has started.
+    bed.cluster.server_mut(0).reap();
+    let seen = bed.block_on(traffic.stop());
+    seen.assert_no_write_failed();
+    seen.assert_no_read_failed();
+    let primary = bed.primary();
+    seen.assert_nothing_lost(bed.cluster.server(primary));
+    bed.cluster.wait_until_applied(primary, 0);
+    assert_eq!(
+        traffic::digest(bed.cluster.server(0)),
+        traffic::digest(bed.cluster.server(primary))
+    );
+}
+
+/// Asynchronous replication, and what was acknowledged last is nowhere but on the primary that dies.
+fn lose_what_was_not_sent(order: RecoveryOrder) {
+    let mut bed = Bed::new(Replication::Asynchronous, |settings| {
+        settings.order(order).restart_grace(SECOND / 4)
+    });
+    let servers = bed.cluster.endpoints();
+    workload::create(bed.cluster.server(0));
+    bed.block_on(bed.connector.keep_recovery_slot(&servers[0]))
+        .unwrap();
+    let traffic = bed.traffic(3, 3);
+    traffic.wait_for_writes(100);
+    bed.block_on(async {
+        for replica in &servers[1..] {
+            bed.connector.stop_receiver(replica).await.unwrap();
+        }
+    });
+    let sent = traffic.seen.acknowledged();
+    workload::write_unsent(bed.cluster.server(0));
+    let expected = workload::digest(bed.cluster.server(0));
+    traffic.wait_for_writes(200);
+    let killed = bed.kill(0);
+    let unsent = traffic.seen.acknowledged() - sent;
+    bed.wait_until_failed_over();
+    traffic.wait_for_writes(200);
+    bed.wait_until_complete();
+    let back = killed.elapsed();
+    let seen = bed.block_on(traffic.stop());
+    print_failover(&bed, &seen, killed);
+    eprintln!(
+        "failover: {order:?}: about {unsent} writes were on the dead primary only; it is a replica {} ms after its death",
+        back.as_millis()
+    );
+    let primary = bed.primary_server();
+    seen.assert_no_read_failed();
+    seen.assert_no_write_failed();
+    seen.assert_nothing_lost(primary);
+    assert_eq!(workload::digest(primary), expected);
+    for replica in (0..3).filter(|&replica| replica != bed.primary()) {
+        bed.cluster.wait_until_applied(bed.primary(), replica);
+        let replica = bed.cluster.server(replica);
+        assert_eq!(traffic::digest(replica), traffic::digest(primary));
+        assert_eq!(workload::digest(replica), expected);
+    }
+}
+
+#[test]
+fn what_was_not_sent_is_salvaged_first() {
+    lose_what_was_not_sent(RecoveryOrder::DataFirst);
+}
+
+#[test]
+fn what_was_not_sent_is_recovered_behind_the_new_primary() {
+    lose_what_was_not_sent(RecoveryOrder::AvailabilityFirst);
+}
+
+#[test]
+fn a_primary_that_restarts_is_not_failed_over() {
+    // So long that a slow machine restarts it in time.
+    let grace = 20 * SECOND;
+    let mut bed = Bed::new(Replication::Asynchronous, |settings| {
+        settings.restart_grace(grace)
+    });
+    let traffic = bed.traffic(3, 3);
+    traffic.wait_for_writes(100);
+    let killed = bed.kill(0);
+    bed.cluster.server_mut(0).start();
+    let restarted = killed.elapsed();
+    traffic.wait_for_writes(100);
+    let seen = bed.block_on(traffic.stop());
+    let written = seen.first_write_after(killed + restarted).unwrap();
+    eprintln!(
+        "restart: the primary was back after {} ms, and written to {} ms later",
+        restarted.as_millis(),
+        written.duration_since(killed + restarted).as_millis()
+    );
+    bed.wait_until_complete();
+    assert_eq!(bed.story.entered(Phase::Fencing), None);
+    assert_eq!(bed.pool.topology().epoch().unwrap().timeline, 1);
+    assert_eq!(bed.primary(), 0);
+    seen.assert_no_write_failed();
+    seen.assert_no_read_failed();
+    seen.assert_nothing_lost(bed.primary_server());
+}
+
+#[test]
+fn a_replica_that_lags_is_not_read_where_that_matters() {
+    let bed = Bed::new(Replication::Asynchronous, |settings| {
+        settings.probe_interval(SECOND / 10)
+    });
+    let traffic = bed.traffic(2, 2);
+    bed.cluster.server(2).sql("SELECT pg_wal_replay_pause()");
+    wait_until("it lags", || {
+        let topology = bed.pool.topology();
+        let lag = topology.find("db2").and_then(Node::lag);
+        lag.is_some_and(|lag| lag > SECOND)
+    });
+    let token = bed.block_on(async {
+        let lent = bed.pool.write_async().await.unwrap();
+        lent.execute("INSERT INTO written VALUES (100, 0)", &[])
+            .await
+            .unwrap();
+        lent.commit_token(lent.position().await.unwrap()).unwrap()
+    });
+    let lagging = bed.cluster.server(2).port();
+    for (preference, avoids) in [
+        (ReadPreference::MaxLag(SECOND), true),
+        (ReadPreference::AtLeast(token, 5 * SECOND), true),
+        (ReadPreference::Replica, false),
+    ] {
+        let op = Op::read().preference(preference.clone());
+        let ports = bed.block_on(async {
+            let mut ports = Vec::new();
+            for _ in 0..100 {
+                let port = bed.pool.run_async(&op, traffic::port_of).await;
+                ports.push(port.unwrap());
+            }
+            ports
+        });
+        let late = ports.iter().filter(|&&port| port == lagging).count();
+        eprintln!("lag: {late} of 100 reads on the replica that lags, {preference:?}");
+        assert_eq!(late == 0, avoids, "{preference:?}");
+    }
+    bed.cluster.server(2).sql("SELECT pg_wal_replay_resume()");
+    let within = Op::read().preference(ReadPreference::MaxLag(SECOND));
+    wait_until("it has caught up", || {
+        let port = bed.block_on(bed.pool.run_async(&within, traffic::port_of));
+        port.unwrap() == lagging
+    });
+    bed.block_on(traffic.stop()).assert_no_read_failed();
 }

@@ -97,6 +97,13 @@ impl Bed {
         });
     }
 
+    /// Until writes go to another server than at first.
+    pub fn wait_until_failed_over(&self) {
+        self.story.wait_for("another is primary", |event| {
+            matches!(event, Event::PrimaryChanged { from: Some(_), .. })
+        });
+    }
+
     /// Whether what a former primary has is recovered, or is to wait.
     pub fn recovers(&self, may: bool) {
         self.recovers.store(may, Ordering::Relaxed);

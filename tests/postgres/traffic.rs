@@ -233,7 +233,7 @@ async fn read(pool: Pool, seen: Arc<Seen>, stop: Arc<AtomicBool>) {
 }
 
 /// The port of whoever answers, with a row of the table.
-pub async fn port_of(connection: &PostgresConnection) -> Result<u16, PostgresError> {
+pub async fn port_of(connection: &mut PostgresConnection) -> Result<u16, PostgresError> {
     let select = "SELECT inet_server_port() FROM written WHERE writer = -1";
     let port: i32 = connection.query_one(select, &[]).await?.get(0);
     Ok(u16::try_from(port).unwrap())
