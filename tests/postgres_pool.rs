@@ -315,8 +315,8 @@ fn a_primary_that_restarts_is_not_failed_over() {
         restarted.as_millis(),
         written.duration_since(killed + restarted).as_millis()
     );
-    bed.wait_until_complete();
     assert_eq!(bed.story.entered(Phase::Fencing), None);
+    bed.wait_until_complete();
     assert_eq!(bed.pool.topology().epoch().unwrap().timeline, 1);
     assert_eq!(bed.primary(), 0);
     seen.assert_no_write_failed();
