@@ -25,6 +25,8 @@
 //! | A page reads ten shards, and one of them is slow | [`router::scatter`] |
 //! | A post is written ten million times, once per follower | [`router::timeline`] |
 //! | One server of ten fails fast, and gets most of the requests | `balance` |
+//! | A primary dies, comes back, and takes writes that nobody will see | `replica` |
+//! | A user saves a page, and a replica shows the old one | `replica::CausalToken` |
 //! | A primary dies, and what it had acknowledged is on its disk only | `postgres::recovery` |
 //! | The process dies, and with it the jobs it had accepted | [`queue`] |
 //! | A read model counts an event twice, or cannot be made anew | [`queue::projection`] |
@@ -49,6 +51,7 @@
 //! | `cache` | yes | [`cache`], [`hash`], [`task`] |
 //! | `postgres` | no | `postgres`, `replica` |
 //! | `queue` | yes | [`queue`], [`hash`], [`task`] |
+//! | `replica` | no | `replica`, `balance`, [`hash`], [`task`] |
 //! | `router` | yes | [`router`], [`hash`], [`task`] |
 //! | `session` | no | `session`, [`hash`] |
 //! | `singleflight` | yes | [`singleflight`], [`hash`], [`task`] |

@@ -12,8 +12,8 @@ use tenfold::hash::{CanonicalBytes, StableKey};
 use tenfold::replica::Position;
 use tenfold::replica::recovery::memory::{MemoryLog, Put};
 use tenfold::replica::recovery::{
-    Coverage, EntrySource, Fork, Incomplete, JournalError, JournalFull, Read, Recovered, Recovery,
-    WhenFull, WriteJournal, WriteJournalStats,
+    Coverage, EntrySource, ForkPoint, Incomplete, JournalError, JournalFull, Read, Recovered,
+    Recovery, WhenFull, WriteJournal, WriteJournalStats,
 };
 
 #[derive(Debug, Clone)]
@@ -97,7 +97,7 @@ impl Model {
         }
     }
 
-    fn after(&self, fork: Fork) -> Vec<(u64, u64)> {
+    fn after(&self, fork: ForkPoint) -> Vec<(u64, u64)> {
         let lost = |&&(timeline, position, ..): &&(u64, u64, u64, bool)| {
             timeline == fork.timeline && position > fork.position.0
         };
@@ -110,7 +110,7 @@ impl Model {
     }
 }
 
-fn after(journal: &WriteJournal<u64>, fork: Fork) -> Vec<(u64, u64)> {
+fn after(journal: &WriteJournal<u64>, fork: ForkPoint) -> Vec<(u64, u64)> {
     let entries = journal.entries_after(fork).unwrap();
     let entries = entries.map(|read| match read {
         Ok(Read::Entry(entry)) => (entry.id.position.0, entry.write),
@@ -165,7 +165,7 @@ proptest! {
                 Op::Record(timeline, position) => journal.record(timeline, Position(position), write),
                 Op::Trim(timeline, upto) => journal.trim(timeline, Position(upto)),
                 Op::Settle(timeline, position) => {
-                    let fork = Fork::new(timeline, Position(position));
+                    let fork = ForkPoint::new(timeline, Position(position));
                     journal.settle(&Recovered::declared(fork, "a test"));
                 }
             }
@@ -176,7 +176,7 @@ proptest! {
             prop_assert_eq!([stats.recorded, stats.trimmed, stats.forgotten], model.stats);
             for timeline in 1..4 {
                 for position in [0, 7, 15] {
-                    let fork = Fork::new(timeline, Position(position));
+                    let fork = ForkPoint::new(timeline, Position(position));
                     prop_assert_eq!(after(&journal, fork), model.after(fork));
                     let forgotten = model.forgotten.get(&timeline).filter(|(_, last)| *last > position);
                     let Coverage::Part(part) = journal.coverage(fork) else { panic!("one of many writers") };
@@ -206,7 +206,7 @@ proptest! {
             let position = old.write(&format!("k{key}"), &value.to_string());
             place.acknowledged(1, position, put(&old, position));
         }
-        let fork = Fork::new(1, Position(1));
+        let fork = ForkPoint::new(1, Position(1));
         let new = old.promote(fork.position);
         for key in &since {
             new.write(&format!("k{key}"), "since");
@@ -244,7 +244,7 @@ proptest! {
 
 /// What the old primary committed at this position.
 fn put(old: &MemoryLog, position: Position) -> Put {
-    let from = Fork::new(1, Position(position.0 - 1));
+    let from = ForkPoint::new(1, Position(position.0 - 1));
     match old.entries_after(from).unwrap().next() {
         Some(Ok(Read::Entry(entry))) => entry.write,
         other => panic!("{other:?}"),
@@ -259,7 +259,7 @@ fn a_journal_is_not_asked_when_the_log_was_read() {
     let journal = WriteJournal::builder().build().unwrap();
     journal.record(1, Position(1), put(&old, Position(1)));
     let new = old.promote(Position(0));
-    let report = Recovery::after(Fork::new(1, Position(0)))
+    let report = Recovery::after(ForkPoint::new(1, Position(0)))
         .source("journal", &journal)
         .source("log", &old)
         .run(&new);
@@ -301,7 +301,7 @@ fn a_thread_and_a_task_wait_until_there_is_room() {
     };
     assert_eq!(journal.stats().begun, 1);
     drop(place);
-    assert_eq!(after(&journal, Fork::new(1, Position(0))), [(9, 9)]);
+    assert_eq!(after(&journal, ForkPoint::new(1, Position(0))), [(9, 9)]);
 }
 
 #[derive(Default)]
@@ -345,7 +345,7 @@ fn threads_lose_no_write() {
         ..
     } = journal.stats();
     assert_eq!((recorded, forgotten, held + trimmed), (2000, 0, 2000));
-    let left = after(&journal, Fork::new(1, Position(0)));
+    let left = after(&journal, ForkPoint::new(1, Position(0)));
     assert_eq!(left.len() as u64, held);
 }
 

@@ -14,7 +14,7 @@ use tenfold::replica::Position;
 use tenfold::replica::recovery::memory::{MemoryLog, Put};
 use tenfold::replica::recovery::{
     Applied, AsyncEntries, AsyncEntrySource, AsyncReplicationLog, Conflict, Coverage, Decision,
-    Digest, Entry, EntrySource, Fork, Incomplete, LogRange, Read, Reading, Ready, Recovery,
+    Digest, Entry, EntrySource, ForkPoint, Incomplete, LogRange, Read, Reading, Ready, Recovery,
     RecoveryReport, ReplicationLog, Resolution,
 };
 use tenfold::task::block_on;
@@ -43,8 +43,8 @@ fn history() -> impl Strategy<Value = History> {
 }
 
 impl History {
-    fn fork(&self) -> Fork {
-        Fork::new(1, Position(self.before.len() as u64))
+    fn fork(&self) -> ForkPoint {
+        ForkPoint::new(1, Position(self.before.len() as u64))
     }
 
     /// The old primary and the new.
@@ -89,7 +89,7 @@ struct Outcome {
 
 impl Outcome {
     /// The sum over what the old primary itself says it wrote there.
-    fn digest(&self, old: &MemoryLog, fork: Fork) -> Digest {
+    fn digest(&self, old: &MemoryLog, fork: ForkPoint) -> Digest {
         let mut digest = Digest::default();
         for entry in lost(old, fork) {
             if self.recovered.contains(&entry.id.position) {
@@ -121,7 +121,7 @@ fn name(key: u8) -> String {
     format!("k{key}")
 }
 
-fn lost(old: &MemoryLog, fork: Fork) -> Vec<Entry<Put>> {
+fn lost(old: &MemoryLog, fork: ForkPoint) -> Vec<Entry<Put>> {
     let entries = old.entries_after(fork).unwrap();
     let entries = entries.map(|read| match read {
         Ok(Read::Entry(entry)) => entry,
@@ -131,7 +131,7 @@ fn lost(old: &MemoryLog, fork: Fork) -> Vec<Entry<Put>> {
 }
 
 /// Everything a run changes and says, so that a second one can be compared.
-fn state(new: &MemoryLog, fork: Fork) -> (Vec<Option<String>>, Digest, Position) {
+fn state(new: &MemoryLog, fork: ForkPoint) -> (Vec<Option<String>>, Digest, Position) {
     let rows = (0..6).map(|key| new.get(&name(key))).collect();
     let digest = new.digest(fork.lost()).unwrap();
     (rows, digest, new.last_applied().unwrap())
@@ -175,7 +175,7 @@ impl EntrySource for Failing<'_> {
 
     fn entries_after(
         &self,
-        from: Fork,
+        from: ForkPoint,
     ) -> Result<impl Iterator<Item = Reading<Self>> + Send, Gone> {
         let entries = lost(self.log, from).into_iter();
         Ok(entries.map(|entry| Ok(Read::Entry(entry))))
@@ -221,7 +221,7 @@ impl AsyncEntrySource for Slow<'_> {
 
     async fn entries_after(
         &self,
-        from: Fork,
+        from: ForkPoint,
     ) -> Result<impl AsyncEntries<Write = Put, Error = Gone> + Send, Gone> {
         later().await;
         self.0.entries_after(from).map(Ready)
@@ -274,7 +274,7 @@ impl EntrySource for Holed<'_> {
 
     fn entries_after(
         &self,
-        from: Fork,
+        from: ForkPoint,
     ) -> Result<impl Iterator<Item = Reading<Self>> + Send, Gone> {
         let mut entries = lost(self.log, from).into_iter();
         Ok(std::iter::from_fn(move || {
@@ -292,7 +292,7 @@ impl EntrySource for Holed<'_> {
         }))
     }
 
-    fn coverage(&self, _: Fork) -> Coverage {
+    fn coverage(&self, _: ForkPoint) -> Coverage {
         if self.part {
             Coverage::Part("some tables".into())
         } else {

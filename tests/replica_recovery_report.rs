@@ -4,10 +4,11 @@
 use std::convert::Infallible;
 
 use tenfold::replica::Position;
+use tenfold::replica::RecoveryOrder;
 use tenfold::replica::recovery::memory::{MemoryLog, Put};
 use tenfold::replica::recovery::{
-    Applied, Conflict, Coverage, Decision, Digest, Entry, EntrySource, Fork, Incomplete, LogRange,
-    Order, Read, Reading, Recovered, Recovery, ReplicationLog, Resolution, SourceEnd, Step,
+    Applied, Conflict, Coverage, Decision, Digest, Entry, EntrySource, ForkPoint, Incomplete,
+    LogRange, Read, Reading, Recovered, Recovery, ReplicationLog, Resolution, SourceEnd, Step,
 };
 
 /// A source that gives what it was made with, whatever it is asked for.
@@ -19,12 +20,12 @@ impl EntrySource for Given {
 
     fn entries_after(
         &self,
-        _: Fork,
+        _: ForkPoint,
     ) -> Result<impl Iterator<Item = Reading<Self>> + Send, Infallible> {
         Ok(self.0.iter().cloned().map(Ok))
     }
 
-    fn coverage(&self, _: Fork) -> Coverage {
+    fn coverage(&self, _: ForkPoint) -> Coverage {
         self.1.clone()
     }
 }
@@ -76,7 +77,7 @@ impl EntrySource for Changed<'_> {
 
     fn entries_after(
         &self,
-        _: Fork,
+        _: ForkPoint,
     ) -> Result<impl Iterator<Item = Reading<Self>> + Send, Infallible> {
         Ok(std::iter::empty())
     }
@@ -110,7 +111,7 @@ impl ReplicationLog for Changed<'_> {
     }
 }
 
-const FORK: Fork = Fork {
+const FORK: ForkPoint = ForkPoint {
     timeline: 1,
     position: Position(10),
 };
@@ -158,7 +159,7 @@ fn what_shares_a_position_is_read_again_elsewhere() {
 
         fn entries_after(
             &self,
-            from: Fork,
+            from: ForkPoint,
         ) -> Result<impl Iterator<Item = Reading<Self>> + Send, std::io::Error> {
             let entry = |key: &str, tag| {
                 let put = Put {
@@ -345,8 +346,8 @@ fn a_report_reads_like_one() {
     old.delete("bob");
     let new = old.promote(Position(2));
     new.write("bob", "7");
-    let report = Recovery::after(Fork::new(1, Position(2)))
-        .order(Order::DataFirst)
+    let report = Recovery::after(ForkPoint::new(1, Position(2)))
+        .order(RecoveryOrder::DataFirst)
         .source("old primary's log", &old)
         .source("journal", &old)
         .run(&new);
@@ -362,7 +363,7 @@ INCOMPLETE: 1 conflict not decided",
     );
     assert_eq!(report.to_string(), expected);
     // Decided, it is complete, and the old primary may be erased.
-    let report = Recovery::after(Fork::new(1, Position(2)))
+    let report = Recovery::after(ForkPoint::new(1, Position(2)))
         .source("old primary's log", &old)
         .decide(|_, _| Resolution::Overwrite)
         .run(&new);
@@ -402,10 +403,10 @@ fn what_may_be_erased_was_recovered_or_given_up_by_somebody() {
 
 #[test]
 fn an_order_says_its_steps() {
-    assert!(Order::DataFirst.salvages() && !Order::AvailabilityFirst.salvages());
-    assert_eq!(Order::DataFirst.steps()[0], Step::Salvage);
-    assert_eq!(Order::AvailabilityFirst.steps()[0], Step::Promote);
-    for order in [Order::DataFirst, Order::AvailabilityFirst] {
+    assert!(RecoveryOrder::DataFirst.salvages() && !RecoveryOrder::AvailabilityFirst.salvages());
+    assert_eq!(RecoveryOrder::DataFirst.steps()[0], Step::Salvage);
+    assert_eq!(RecoveryOrder::AvailabilityFirst.steps()[0], Step::Promote);
+    for order in [RecoveryOrder::DataFirst, RecoveryOrder::AvailabilityFirst] {
         // Nothing is erased before it was recovered and counted again.
         assert!(
             order

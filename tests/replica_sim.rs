@@ -19,10 +19,12 @@ use std::time::Duration;
 use replica_world::{Cluster, SYSTEM};
 use tenfold::replica::topology::{
     Action, Authority, Effect, Event, Grant, Input, NodeId, NodeSet, OldPrimary, OperationId,
-    Outcome, ProbeId, Promotion, RecoveryOrder, SelectError, Selection, Settings, Synchronous,
-    Topology, select, step,
+    Outcome, ProbeId, Promotion, SelectError, Selection, Settings, Synchronous, Topology, select,
+    step,
 };
-use tenfold::replica::{CausalToken, Endpoint, Epoch, Fault, Position, ReadPreference, Role};
+use tenfold::replica::{
+    CausalToken, Endpoint, Epoch, Fault, Position, ReadPreference, RecoveryOrder, Role,
+};
 use tenfold::rng::Rng;
 use tenfold::time::Instant;
 

@@ -9,11 +9,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tenfold::replica::topology::{
     Action, Authority, Effect, Event, FailoverRefused, Grant, Input, Node, NodeId, NodeSet,
-    NodeState, OldPrimary, OperationId, Outcome, Phase, ProbeId, Promotion, RecoveryOrder,
-    Settings, SettingsBuilder, Synchronous, Topology, select, step,
+    NodeState, OldPrimary, OperationId, Outcome, Phase, ProbeId, Promotion, Settings,
+    SettingsBuilder, Synchronous, Topology, select, step,
 };
 use tenfold::replica::{
-    CausalToken, Endpoint, Epoch, Fault, Fork, Position, Probe, ReadPreference, Role, SystemId,
+    CausalToken, Endpoint, Epoch, Fault, Fork, Position, Probe, ReadPreference, RecoveryOrder,
+    Role, SystemId,
 };
 use tenfold::time::Instant;
 
@@ -585,6 +586,14 @@ fn a_lease_that_has_run_out_stands_in_for_a_fence() {
     };
     stage.effects.clear();
     stage.give(Input::LeaseGained(grant(&stage, 5, 3)));
+    let done = actions(&stage);
+    assert!(
+        done.is_empty(),
+        "before the replicas were asked again: {done:?}"
+    );
+    stage.act("b:r@100!");
+    stage.act("c:r@90!");
+    assert_eq!(actions(&stage).len(), 1);
     end_all(&mut stage, |_| None);
     assert_eq!(stage.topology().phase(), Phase::Fencing, "it is waited for");
     stage.act("b:r@100!");
@@ -598,6 +607,27 @@ fn a_lease_that_has_run_out_stands_in_for_a_fence() {
     stage.effects.clear();
     stage.act("wait:200");
     assert_eq!(stage.topology().phase(), Phase::Electing);
+}
+
+/// Whoever had the lease before may have promoted somebody while it was waited for. Once only what had been seen by
+/// then was looked at, and a second primary was promoted beside the first.
+#[test]
+fn who_gets_the_lease_looks_again_and_follows_who_was_promoted_meanwhile() {
+    let lease = |s: SettingsBuilder| s.promotion(Promotion::Active(Authority::Lease));
+    let mut stage = Stage::play_with(LOST, lease);
+    stage.effects.clear();
+    stage.give(Input::LeaseGained(Grant {
+        term: 5,
+        until: stage.now + Duration::from_secs(60),
+        old_primary: OldPrimary::Unknown,
+    }));
+    stage.act("c:r@90!");
+    stage.act("b:p@100/2");
+    assert_eq!(stage.topology().writer(), Some(stage.node("b").id()));
+    let leads =
+        |action: &Action| matches!(action, Action::StopReceiver { .. } | Action::Promote { .. });
+    assert!(!actions(&stage).iter().any(|(_, action)| leads(action)));
+    assert!(stage.effects.contains(&Effect::ReleaseLease { term: 5 }));
 }
 
 #[test]

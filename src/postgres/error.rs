@@ -1,6 +1,6 @@
 use std::io;
 
-use crate::replica::recovery::Fork;
+use crate::replica::recovery::ForkPoint;
 use crate::replica::{Endpoint, Position};
 
 /// What goes wrong between the replica block and PostgreSQL. Errors of statements become one by `?`.
@@ -115,7 +115,7 @@ pub enum PostgresError {
         /// Whom the old primary should follow.
         primary: Endpoint,
         /// What was recovered.
-        recovered: Fork,
+        recovered: ForkPoint,
         /// Where the primary's line has left that timeline, if it has.
         found: Option<Position>,
     },

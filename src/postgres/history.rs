@@ -3,7 +3,7 @@
 use super::{PostgresConnection, PostgresError};
 use tokio_postgres::error::SqlState;
 
-use crate::replica::recovery::Fork;
+use crate::replica::recovery::ForkPoint;
 use crate::replica::{self, Position};
 
 /// Where the line that the primary is on left this timeline: the last position that both have. `None` if it is still
@@ -50,7 +50,7 @@ pub(super) async fn line(
 }
 
 /// The timeline that the primary's line left last, and where; `None` if it is on its first.
-pub(super) async fn last(primary: &PostgresConnection) -> Result<Option<Fork>, PostgresError> {
+pub(super) async fn last(primary: &PostgresConnection) -> Result<Option<ForkPoint>, PostgresError> {
     let text = read(primary).await?;
     let last = text
         .lines()
@@ -59,7 +59,7 @@ pub(super) async fn last(primary: &PostgresConnection) -> Result<Option<Fork>, P
     let Some(timeline) = last else {
         return Ok(None);
     };
-    Ok(parse(&text, timeline)?.map(|position| Fork::new(timeline, position)))
+    Ok(parse(&text, timeline)?.map(|position| ForkPoint::new(timeline, position)))
 }
 
 async fn read(primary: &PostgresConnection) -> Result<String, PostgresError> {

@@ -606,4 +606,28 @@ mod running {
         }
         drop(held);
     }
+
+    /// A server that turns callers away is not asked again by the same read; once it was tried forever if that is forgotten.
+    #[test]
+    fn where_too_many_wait_another_replica_is_had_and_with_none_it_is_said() {
+        let (cluster, clock) = (Cluster::new(2), ManualClock::new());
+        let builder = ReplicaPool::builder(cluster, settings(2));
+        let builder = builder.pools(options().max_waiting(0)).clock(clock.clock());
+        let pool = builder.seed(3).policy(Policy::RoundRobin).build().unwrap();
+        pool.monitor().turn();
+        let only = ReadPreference::ReplicaOnly;
+        // Each finds one of the four and four, whosever turn it is.
+        let held: Vec<_> = (0..8).map(|_| pool.read(&only).unwrap()).collect();
+        match pool.read(&only) {
+            Err(ReplicaError::Get { source, .. }) => {
+                assert!(
+                    matches!(source, GetError::TooManyWaiting { .. }),
+                    "{source:?}"
+                );
+            }
+            other => panic!("expected too many to wait, found {other:?}"),
+        }
+        drop(held);
+        assert!(pool.read(&only).is_ok());
+    }
 }

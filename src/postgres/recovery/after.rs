@@ -5,8 +5,8 @@ use super::scan::Scan;
 use super::sequence::{self, MovedSequence};
 use super::{InspectedLog, PostgresLog};
 use crate::postgres::{PostgresConnection, PostgresConnector, PostgresError, history, salvage};
-use crate::replica::recovery::{Fork, Incomplete, Order, Recovered, Recovery, RecoveryReport};
-use crate::replica::{AsyncConnector, Endpoint, Position};
+use crate::replica::recovery::{ForkPoint, Incomplete, Recovered, Recovery, RecoveryReport};
+use crate::replica::{AsyncConnector, Endpoint, Position, RecoveryOrder};
 
 /// The recovery of what a former primary had acknowledged and a promotion left behind.
 ///
@@ -25,7 +25,7 @@ use crate::replica::{AsyncConnector, Endpoint, Position};
 pub struct PostgresRecovery {
     old: Endpoint,
     new: Endpoint,
-    fork: Fork,
+    fork: ForkPoint,
     scan: Arc<Scan>,
 }
 
@@ -86,7 +86,7 @@ impl PostgresRecovery {
     }
 
     /// Where the new primary's line parted from the old one's.
-    pub fn fork(&self) -> Fork {
+    pub fn fork(&self) -> ForkPoint {
         self.fork
     }
 
@@ -138,7 +138,7 @@ impl PostgresRecovery {
         let inspected = self.inspected(connector, quarantined).await?;
         let target = self.target(connector).await?;
         let report = Recovery::after(self.fork)
-            .order(Order::AvailabilityFirst)
+            .order(RecoveryOrder::AvailabilityFirst)
             .async_source("the old primary's log, decoded", &decoded)
             .async_source("the old primary's log, inspected", &inspected)
             .run_async(&target)

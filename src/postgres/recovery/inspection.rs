@@ -10,7 +10,7 @@ use super::table::Table;
 use crate::postgres::connection::{identifier, literal};
 use crate::postgres::{PostgresConnection, PostgresError};
 
-use crate::replica::recovery::{AsyncEntries, AsyncEntrySource, Fork, Read, Ready};
+use crate::replica::recovery::{AsyncEntries, AsyncEntrySource, ForkPoint, Read, Ready};
 
 /// Lost transactions as they can be found without a slot: by what is left of them.
 ///
@@ -45,7 +45,7 @@ impl AsyncEntrySource for InspectedLog {
 
     async fn entries_after(
         &self,
-        from: Fork,
+        from: ForkPoint,
     ) -> Result<impl AsyncEntries<Write = Transaction, Error = PostgresError> + Send, PostgresError>
     {
         let quarantined = self.quarantined.lock().await;

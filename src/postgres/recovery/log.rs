@@ -12,8 +12,8 @@ use crate::postgres::connection::parse_position;
 use crate::postgres::{PostgresConnection, PostgresError};
 use crate::replica::Position;
 use crate::replica::recovery::{
-    Applied, AsyncEntries, AsyncEntrySource, AsyncReplicationLog, Conflict, Digest, Entry, Fork,
-    LogRange, Read, Ready,
+    Applied, AsyncEntries, AsyncEntrySource, AsyncReplicationLog, Conflict, Digest, Entry,
+    ForkPoint, LogRange, Read, Ready,
 };
 
 /// The log of one database, through a connection: as a *source*, what [`keep_recovery_slot`] lets it decode; as a
@@ -140,7 +140,7 @@ impl AsyncEntrySource for PostgresLog {
     /// What the slot decodes, as a whole: it is held in memory.
     async fn entries_after(
         &self,
-        from: Fork,
+        from: ForkPoint,
     ) -> Result<impl AsyncEntries<Write = Transaction, Error = PostgresError> + Send, PostgresError>
     {
         let connection = self.connection.lock().await;

@@ -7,11 +7,13 @@
 use super::erased::{AnyEntries, AnySource};
 use super::report::{Decision, RecoveryReport, SourceEnd, Stopped};
 use super::run::{Decide, Resolution};
-use super::{Applied, AsyncReplicationLog, Coverage, Entry, EntryId, Fork, Read, Recovery, Step};
+use super::{
+    Applied, AsyncReplicationLog, Coverage, Entry, EntryId, ForkPoint, Read, Recovery, Step,
+};
 use crate::replica::Position;
 
 pub(super) struct Course<'a, W> {
-    fork: Fork,
+    fork: ForkPoint,
     sources: Vec<(String, Box<dyn AnySource<W> + 'a>)>,
     decide: Option<Box<Decide<'a, W>>>,
     report: RecoveryReport,
@@ -150,7 +152,7 @@ impl<'a, W: Send + Sync + 'a> Course<'a, W> {
         target: &L,
     ) -> Result<Left, TargetFailed> {
         self.report.sources[number].end = SourceEnd::Broken;
-        let left = match source.open(Fork::new(self.fork.timeline, from)).await {
+        let left = match source.open(ForkPoint::new(self.fork.timeline, from)).await {
             Ok(mut entries) => {
                 self.drain(number, &mut *entries, from, others, target)
                     .await?

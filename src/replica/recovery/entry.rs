@@ -1,7 +1,7 @@
 use std::fmt;
 
 use crate::hash::StableKey;
-use crate::replica::Position;
+use crate::replica::{Fork, Position};
 
 /// A write as it was committed: what an old primary acknowledged, and a recovery applies whole or not at all. For a database
 /// with transactions it is a transaction.
@@ -86,14 +86,14 @@ impl fmt::Display for EntryId {
 
 /// Where a new line parts from the old one: what the old timeline has behind the position, the new does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Fork {
+pub struct ForkPoint {
     /// The *old* timeline.
     pub timeline: u64,
     /// The last position that both have.
     pub position: Position,
 }
 
-impl Fork {
+impl ForkPoint {
     /// The old timeline was left at this position.
     pub fn new(timeline: u64, position: Position) -> Self {
         Self { timeline, position }
@@ -109,7 +109,14 @@ impl Fork {
     }
 }
 
-impl fmt::Display for Fork {
+/// What of the older line may be lost where a line has left it.
+impl From<Fork> for ForkPoint {
+    fn from(fork: Fork) -> Self {
+        Self::new(fork.parent, fork.at)
+    }
+}
+
+impl fmt::Display for ForkPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "timeline {} behind {}", self.timeline, self.position)
     }

@@ -3,7 +3,7 @@ use std::pin::Pin;
 
 use super::{
     Applied, AsyncEntries, AsyncEntrySource, AsyncReplicationLog, Conflict, Coverage, Digest,
-    Entry, EntrySource, Fork, LogRange, Read, Ready, ReplicationLog,
+    Entry, EntrySource, ForkPoint, LogRange, Read, Ready, ReplicationLog,
 };
 use crate::replica::Position;
 
@@ -13,8 +13,8 @@ type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A source, whichever it is: what a recovery keeps a list of.
 pub(super) trait AnySource<W>: Send + Sync {
-    fn open(&self, from: Fork) -> Later<'_, Result<Box<dyn AnyEntries<W> + '_>, AnyError>>;
-    fn coverage(&self, from: Fork) -> Coverage;
+    fn open(&self, from: ForkPoint) -> Later<'_, Result<Box<dyn AnyEntries<W> + '_>, AnyError>>;
+    fn coverage(&self, from: ForkPoint) -> Coverage;
 }
 
 pub(super) trait AnyEntries<W>: Send {
@@ -38,7 +38,7 @@ where
     F: Fn(S::Write) -> W + Send + Sync,
     W: Send,
 {
-    fn open(&self, from: Fork) -> Later<'_, Result<Box<dyn AnyEntries<W> + '_>, AnyError>> {
+    fn open(&self, from: ForkPoint) -> Later<'_, Result<Box<dyn AnyEntries<W> + '_>, AnyError>> {
         Box::pin(async move {
             let entries = self.source.entries_after(from).await?;
             let convert = &self.convert;
@@ -46,7 +46,7 @@ where
         })
     }
 
-    fn coverage(&self, from: Fork) -> Coverage {
+    fn coverage(&self, from: ForkPoint) -> Coverage {
         self.source.coverage(from)
     }
 }
@@ -83,12 +83,12 @@ impl<L: EntrySource> AsyncEntrySource for Blocking<'_, L> {
 
     async fn entries_after(
         &self,
-        from: Fork,
+        from: ForkPoint,
     ) -> Result<impl AsyncEntries<Write = L::Write, Error = L::Error> + Send, L::Error> {
         self.0.entries_after(from).map(Ready)
     }
 
-    fn coverage(&self, from: Fork) -> Coverage {
+    fn coverage(&self, from: ForkPoint) -> Coverage {
         self.0.coverage(from)
     }
 }

@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
-use super::{Coverage, Entry, EntryId, EntrySource, Fork, Read, Reading, Recovered};
+use super::{Coverage, Entry, EntryId, EntrySource, ForkPoint, Read, Reading, Recovered};
 use crate::hash::{CanonicalBytes, StableKey};
 use crate::replica::Position;
 use crate::sync::Mutex;
@@ -25,7 +25,7 @@ use crate::task::block_on;
 /// outside the lock.
 ///
 /// ```
-/// use tenfold::replica::recovery::{Fork, WriteJournal};
+/// use tenfold::replica::recovery::{ForkPoint, WriteJournal};
 /// use tenfold::replica::Position;
 ///
 /// let journal = WriteJournal::builder().capacity(1000).build()?;
@@ -314,7 +314,7 @@ impl<W> Ring<W> {
     }
 
     /// What may be missing behind a fork.
-    fn forgotten_after(&self, from: Fork) -> Option<Forgotten> {
+    fn forgotten_after(&self, from: ForkPoint) -> Option<Forgotten> {
         let forgotten = self.forgotten.get(&from.timeline).copied();
         forgotten.filter(|forgotten| forgotten.last > from.position)
     }
@@ -338,7 +338,7 @@ impl<W: StableKey + Clone + Send + Sync> EntrySource for WriteJournal<W> {
 
     fn entries_after(
         &self,
-        from: Fork,
+        from: ForkPoint,
     ) -> Result<impl Iterator<Item = Reading<Self>> + Send, Infallible> {
         let (mut lost, forgotten) = {
             let ring = self.ring.lock();
@@ -364,7 +364,7 @@ impl<W: StableKey + Clone + Send + Sync> EntrySource for WriteJournal<W> {
         Ok(reads.chain(behind.into_iter().map(read)).map(Ok))
     }
 
-    fn coverage(&self, from: Fork) -> Coverage {
+    fn coverage(&self, from: ForkPoint) -> Coverage {
         if self.settings.sole_writer {
             return Coverage::Whole;
         }

@@ -1,7 +1,7 @@
 use std::error::Error;
 use std::fmt;
 
-use super::{Digest, Entry, Fork, LogRange};
+use super::{Digest, Entry, ForkPoint, LogRange};
 use crate::replica::Position;
 
 /// Something that lost writes can be read from: an old primary's log, what was decoded of it, a client's journal.
@@ -20,11 +20,11 @@ pub trait EntrySource: Send + Sync {
     /// to be there and cannot be had is [`Read::Unreadable`] instead, and others follow.
     fn entries_after(
         &self,
-        from: Fork,
+        from: ForkPoint,
     ) -> Result<impl Iterator<Item = Reading<Self>> + Send, Self::Error>;
 
     /// Whether all that was committed behind this fork is in it. Asked before any source is read.
-    fn coverage(&self, from: Fork) -> Coverage {
+    fn coverage(&self, from: ForkPoint) -> Coverage {
         let _ = from;
         Coverage::Whole
     }

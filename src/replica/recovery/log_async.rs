@@ -1,6 +1,6 @@
 use std::error::Error;
 
-use super::{Applied, Conflict, Coverage, Digest, Entry, Fork, LogRange, Read};
+use super::{Applied, Conflict, Coverage, Digest, Entry, ForkPoint, LogRange, Read};
 use crate::replica::Position;
 
 /// [`EntrySource`](super::EntrySource) for clients that are futures.
@@ -13,7 +13,7 @@ pub trait AsyncEntrySource: Send + Sync {
     /// See [`EntrySource::entries_after`](super::EntrySource::entries_after). What has been read as a whole can be given as [`Ready`].
     fn entries_after(
         &self,
-        from: Fork,
+        from: ForkPoint,
     ) -> impl Future<
         Output = Result<
             impl AsyncEntries<Write = Self::Write, Error = Self::Error> + Send,
@@ -22,7 +22,7 @@ pub trait AsyncEntrySource: Send + Sync {
     > + Send;
 
     /// See [`EntrySource::coverage`](super::EntrySource::coverage).
-    fn coverage(&self, from: Fork) -> Coverage {
+    fn coverage(&self, from: ForkPoint) -> Coverage {
         let _ = from;
         Coverage::Whole
     }
@@ -34,13 +34,13 @@ impl<S: AsyncEntrySource> AsyncEntrySource for &S {
 
     async fn entries_after(
         &self,
-        from: Fork,
+        from: ForkPoint,
     ) -> Result<impl AsyncEntries<Write = Self::Write, Error = Self::Error> + Send, Self::Error>
     {
         S::entries_after(self, from).await
     }
 
-    fn coverage(&self, from: Fork) -> Coverage {
+    fn coverage(&self, from: ForkPoint) -> Coverage {
         S::coverage(self, from)
     }
 }

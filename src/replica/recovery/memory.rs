@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
 use super::{
-    Applied, Conflict, Digest, Entry, EntryId, EntrySource, Fork, LogRange, Read, Reading,
+    Applied, Conflict, Digest, Entry, EntryId, EntrySource, ForkPoint, LogRange, Read, Reading,
     ReplicationLog,
 };
 use crate::hash::{CanonicalBytes, StableKey};
@@ -163,7 +163,7 @@ impl EntrySource for MemoryLog {
 
     fn entries_after(
         &self,
-        from: Fork,
+        from: ForkPoint,
     ) -> Result<impl Iterator<Item = Reading<Self>> + Send, Infallible> {
         let state = self.0.lock();
         let lost: Vec<_> = state

@@ -1,13 +1,13 @@
 //! Getting back the writes that were acknowledged and never reached the new primary.
 //!
 //! With asynchronous replication a promotion loses what the old primary had acknowledged and not yet sent. It is
-//! not gone: it lies in the old primary's log, behind the [`Fork`] where the new line parts from the old. A [`Recovery`]
+//! not gone: it lies in the old primary's log, behind the [`ForkPoint`] where the new line parts from the old. A [`Recovery`]
 //! reads it from the first [source](EntrySource) that still has it and applies it to the new primary, one entry at
 //! a time, each at most once.
 //!
 //! ```
 //! use tenfold::replica::recovery::memory::MemoryLog;
-//! use tenfold::replica::recovery::{Fork, Recovery};
+//! use tenfold::replica::recovery::{ForkPoint, Recovery};
 //! use tenfold::replica::Position;
 //!
 //! // The old primary took four writes; two of them reached the replica that is primary now.
@@ -18,7 +18,7 @@
 //! let new = old.promote(Position(2));
 //! new.write("cy", "taken"); // and the new primary has gone on since
 //!
-//! let report = Recovery::after(Fork::new(1, Position(2)))
+//! let report = Recovery::after(ForkPoint::new(1, Position(2)))
 //!     .source("old primary's log", &old)
 //!     .run(&new);
 //! assert_eq!(new.get("ada").as_deref(), Some("2"));
@@ -29,7 +29,7 @@
 //! assert!(report.complete().is_err());
 //!
 //! // A second run changes nothing.
-//! let again = Recovery::after(Fork::new(1, Position(2))).source("old primary's log", &old).run(&new);
+//! let again = Recovery::after(ForkPoint::new(1, Position(2))).source("old primary's log", &old).run(&new);
 //! assert_eq!((again.recovered(), again.already()), (0, 1));
 //! # println!("{report}");
 //! ```
@@ -57,21 +57,21 @@ mod journal;
 mod log;
 mod log_async;
 pub mod memory;
-mod order;
 mod recovered;
 mod report;
 mod run;
+mod step;
 
-pub use entry::{Digest, Entry, EntryId, Fork, LogRange};
+pub use entry::{Digest, Entry, EntryId, ForkPoint, LogRange};
 pub use journal::{
     JournalError, JournalFull, WhenFull, WriteJournal, WriteJournalBuilder, WriteJournalStats,
     Writing,
 };
 pub use log::{Applied, Conflict, Coverage, EntrySource, Read, Reading, ReplicationLog};
 pub use log_async::{AsyncEntries, AsyncEntrySource, AsyncReplicationLog, Ready};
-pub use order::{Order, Step};
 pub use recovered::{Incomplete, Recovered};
 pub use report::{
     ConflictReport, Decision, Loss, RecoveryReport, SourceEnd, SourceReport, Stopped,
 };
 pub use run::{Recovery, Resolution};
+pub use step::Step;

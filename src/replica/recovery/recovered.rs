@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::Fork;
+use super::ForkPoint;
 use crate::replica::Position;
 
 /// Says that what a former primary has and nobody else may be erased: it was recovered, there was nothing, or somebody has
@@ -8,9 +8,9 @@ use crate::replica::Position;
 ///
 /// ```
 /// use tenfold::replica::Position;
-/// use tenfold::replica::recovery::{Fork, Recovered};
+/// use tenfold::replica::recovery::{ForkPoint, Recovered};
 ///
-/// let fork = Fork::new(1, Position(100));
+/// let fork = ForkPoint::new(1, Position(100));
 /// assert!(Recovered::nothing_lost(fork, Position(100)).is_ok());
 /// assert!(Recovered::nothing_lost(fork, Position(101)).is_err());
 /// let given_up = Recovered::declared(fork, "the disk is broken, ticket 4711");
@@ -18,7 +18,7 @@ use crate::replica::Position;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recovered {
-    fork: Fork,
+    fork: ForkPoint,
     why: Why,
 }
 
@@ -34,7 +34,7 @@ impl Recovered {
     ///
     /// # Errors
     /// [`Incomplete::Unread`] if it did.
-    pub fn nothing_lost(fork: Fork, reached: Position) -> Result<Self, Incomplete> {
+    pub fn nothing_lost(fork: ForkPoint, reached: Position) -> Result<Self, Incomplete> {
         if reached > fork.position {
             return Err(Incomplete::Unread {
                 from: fork.position,
@@ -48,14 +48,14 @@ impl Recovered {
     }
 
     /// A person has said that what was not recovered may go, for this reason.
-    pub fn declared(fork: Fork, why: &str) -> Self {
+    pub fn declared(fork: ForkPoint, why: &str) -> Self {
         Self {
             fork,
             why: Why::Declared(why.into()),
         }
     }
 
-    pub(super) fn complete(fork: Fork, entries: u64) -> Self {
+    pub(super) fn complete(fork: ForkPoint, entries: u64) -> Self {
         Self {
             fork,
             why: Why::Complete { entries },
@@ -63,7 +63,7 @@ impl Recovered {
     }
 
     /// Which line may be erased, and from where on.
-    pub fn fork(&self) -> Fork {
+    pub fn fork(&self) -> ForkPoint {
         self.fork
     }
 

@@ -2,16 +2,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::recovered::count;
-use super::{Conflict, Coverage, Digest, EntryId, Fork, Incomplete, Order, Recovered, Step};
-use crate::replica::Position;
+use super::{Conflict, Coverage, Digest, EntryId, ForkPoint, Incomplete, Recovered, Step};
+use crate::replica::{Position, RecoveryOrder};
 
 /// What a recovery found and did. Its `Display` is for whoever has to decide what happens next.
 ///
 /// Lists have a [bound](super::Recovery::list_at_most), counts have none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecoveryReport {
-    fork: Fork,
-    order: Order,
+    fork: ForkPoint,
+    order: RecoveryOrder,
     acknowledged: Option<Position>,
     listed: usize,
     pub(super) sources: Vec<SourceReport>,
@@ -123,8 +123,8 @@ pub struct Stopped {
 
 impl RecoveryReport {
     pub(super) fn new(
-        fork: Fork,
-        order: Order,
+        fork: ForkPoint,
+        order: RecoveryOrder,
         acknowledged: Option<Position>,
         listed: usize,
         names: impl Iterator<Item = String>,
@@ -187,7 +187,7 @@ impl RecoveryReport {
     }
 
     /// The fork behind which was recovered.
-    pub fn fork(&self) -> Fork {
+    pub fn fork(&self) -> ForkPoint {
         self.fork
     }
 

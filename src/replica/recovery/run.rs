@@ -3,10 +3,10 @@ use std::fmt;
 use super::course::Course;
 use super::erased::{AnySource, Blocking, Converted};
 use super::{
-    AsyncEntrySource, AsyncReplicationLog, Conflict, Entry, EntrySource, Fork, Order,
-    RecoveryReport, ReplicationLog,
+    AsyncEntrySource, AsyncReplicationLog, Conflict, Entry, EntrySource, ForkPoint, RecoveryReport,
+    ReplicationLog,
 };
-use crate::replica::Position;
+use crate::replica::{Position, RecoveryOrder};
 use crate::task::block_on;
 
 /// What is to be recovered, from where, and what becomes of conflicts.
@@ -17,8 +17,8 @@ use crate::task::block_on;
 ///
 /// See the [module](super) for an example.
 pub struct Recovery<'a, W> {
-    pub(super) fork: Fork,
-    pub(super) order: Order,
+    pub(super) fork: ForkPoint,
+    pub(super) order: RecoveryOrder,
     pub(super) acknowledged: Option<Position>,
     pub(super) sources: Vec<(String, Box<dyn AnySource<W> + 'a>)>,
     pub(super) decide: Option<Box<Decide<'a, W>>>,
@@ -41,10 +41,10 @@ pub enum Resolution {
 
 impl<'a, W: Send + 'a> Recovery<'a, W> {
     /// Recovers what the old line has behind this fork.
-    pub fn after(fork: Fork) -> Self {
+    pub fn after(fork: ForkPoint) -> Self {
         Self {
             fork,
-            order: Order::default(),
+            order: RecoveryOrder::default(),
             acknowledged: None,
             sources: Vec::new(),
             decide: None,
@@ -107,7 +107,7 @@ impl<'a, W: Send + 'a> Recovery<'a, W> {
 
     /// The order that the failover had; for the report.
     #[must_use]
-    pub fn order(mut self, order: Order) -> Self {
+    pub fn order(mut self, order: RecoveryOrder) -> Self {
         self.order = order;
         self
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::builder::UPKEEP;
 use super::core::{Core, Job, Order};
-use super::duties::{Connections, LostWrites, Proofs, Regained, Report, recovery};
+use super::duties::{Connections, LostWrites, Regained, Report, recovery};
 use crate::replica::recovery::Recovered;
 use crate::replica::topology::{Action, AsyncLease, Input, NodeId, Outcome};
 use crate::replica::ways::{Awaiting, Ways, within};
@@ -24,7 +24,6 @@ type RecoverAsync = Box<dyn Fn(LostWrites) -> Boxed<'static, Regained> + Send + 
 pub struct AsyncMonitor<C: AsyncProber> {
     core: Arc<Core<Async<C>>>,
     connections: Connections<Async<C>>,
-    proofs: Proofs,
     perform: Option<PerformAsync<C>>,
     lease: Option<Box<dyn AsyncLeases>>,
     recover: Option<RecoverAsync>,
@@ -58,7 +57,6 @@ impl<C: AsyncProber> AsyncMonitor<C> {
         Self {
             core: Arc::clone(core),
             connections: Connections::new(),
-            proofs: Proofs::new(),
             perform: None,
             lease: None,
             recover: None,
@@ -100,7 +98,7 @@ impl<C: AsyncProber> AsyncMonitor<C> {
                 jobs.push(Box::pin(self.upkeep()));
             }
             let until = core.wake_at().min(upkeep);
-            let due = || core.is_due().then_some(false);
+            let due = || core.is_due_before(until).then_some(false);
             let mut next = pin!(core.watch(Awaiting, until, due));
             poll_fn(|context| {
                 jobs.retain_mut(|job| job.as_mut().poll(context).is_pending());
@@ -188,11 +186,10 @@ impl<C: AsyncProber> AsyncMonitor<C> {
 
     async fn outcome(&self, order: &Order, deadline: Instant) -> Option<Outcome> {
         if let Some(recovery) = recovery(order, deadline) {
-            let from = recovery.from.clone();
-            let regained = self.recover.as_ref()?(recovery).await;
-            return self.proofs.keep(&from, regained);
+            let regained = self.recover.as_ref()?(recovery.clone()).await;
+            return self.core.proofs.keep(&recovery, regained);
         }
-        let recovered = self.proofs.of(&order.server);
+        let recovered = self.core.proofs.of(&order.server);
         self.perform?(&self.core.client.0, order, recovered.as_ref()).await
     }
 }

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 
 use super::bell::Bell;
 use super::budget::Budget;
+use super::duties::Proofs;
 use super::events::EventLog;
 use super::routes::{Routes, Target};
 use crate::balance::Balancer;
@@ -28,6 +29,8 @@ pub(super) struct Core<C: Client> {
     pub(super) budget: Budget,
     pub(super) options: PoolOptions,
     pub(super) times: Times,
+    /// Here, and not with a monitor: another one may go on where it stopped.
+    pub(super) proofs: Proofs,
     driver: Mutex<Driver>,
     changed: Arc<Bell>,
 }
@@ -94,6 +97,7 @@ impl<C: Client> Core<C> {
             budget: Budget::new(retry_share),
             options,
             times,
+            proofs: Proofs::new(),
             driver: Mutex::new(Driver {
                 topology: topology.clone(),
                 jobs: VecDeque::new(),
@@ -183,9 +187,22 @@ impl<C: Client> Core<C> {
         self.routes.load().topology.clone()
     }
 
-    /// What is to be done next.
+    /// What is to be done next. What nobody waits for any more is left out: it may be here since another monitor stopped, and a
+    /// promotion that comes late makes a second primary.
     pub(super) fn next_job(&self) -> Option<Job> {
-        self.driver.lock().jobs.pop_front()
+        let mut driver = self.driver.lock();
+        let now = self.now();
+        while let Some(job) = driver.jobs.pop_front() {
+            match &job {
+                Job::Perform {
+                    operation,
+                    deadline,
+                    ..
+                } if now >= *deadline || !driver.topology.awaits(*operation) => {}
+                _ => return Some(job),
+            }
+        }
+        None
     }
 
     pub(super) fn close(&self) {
@@ -241,6 +258,11 @@ impl<C: Client> Core<C> {
     pub(super) fn is_due(&self) -> bool {
         let driver = self.driver.lock();
         driver.closed || !driver.jobs.is_empty() || self.now() >= driver.topology.wake_at()
+    }
+
+    /// Whether [`is_due`](Self::is_due), or will be before this moment.
+    pub(super) fn is_due_before(&self, until: Instant) -> bool {
+        self.is_due() || self.wake_at() < until
     }
 
     pub(super) fn wake_at(&self) -> Instant {

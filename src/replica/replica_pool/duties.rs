@@ -56,11 +56,12 @@ impl Proofs {
         Self(Mutex::new(BTreeMap::new()))
     }
 
-    /// Keeps what is to be shown when the server rejoins.
-    pub(super) fn keep(&self, from: &Endpoint, regained: Regained) -> Option<Outcome> {
+    /// Keeps what is to be shown when the server rejoins. A proof for another line of the log is none.
+    pub(super) fn keep(&self, lost: &LostWrites, regained: Regained) -> Option<Outcome> {
         let complete = match regained? {
+            Ok(recovered) if recovered.fork().timeline != lost.timeline => return None,
             Ok(recovered) => {
-                self.0.lock().insert(from.name().into(), recovered);
+                self.0.lock().insert(lost.from.name().into(), recovered);
                 true
             }
             Err(_) => false,

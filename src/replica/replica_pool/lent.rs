@@ -110,8 +110,12 @@ impl<C: Client> Lent<C> {
         };
         let routes = self.core.routes.load();
         let topology = &routes.topology;
-        let is_writer = topology.writer() == Some(self.node) && topology.epoch() == lease.epoch;
-        is_writer && !self.pooled.is_stale()
+        // The connections of an epoch that is over are stale, as soon as their pool has been told. That a primary has told its
+        // term since is no other epoch.
+        let is_later = topology
+            .epoch()
+            .is_some_and(|now| lease.epoch.is_none_or(|then| now.is_after(then)));
+        topology.writer() == Some(self.node) && !is_later && !self.pooled.is_stale()
     }
 
     /// What a read needs to be shown this write: pass it to

@@ -4,7 +4,7 @@ use std::thread;
 
 use super::builder::UPKEEP;
 use super::core::{Core, Job, Order};
-use super::duties::{Connections, LostWrites, Proofs, Regained, Report, recovery};
+use super::duties::{Connections, LostWrites, Regained, Report, recovery};
 use crate::replica::recovery::Recovered;
 use crate::replica::topology::{Action, Input, Lease, Outcome};
 use crate::replica::ways::{Blocking, run};
@@ -19,7 +19,6 @@ use crate::time::Instant;
 pub struct Monitor<C: Prober> {
     core: Arc<Core<C>>,
     connections: Connections<C>,
-    proofs: Proofs,
     perform: Option<Perform<C>>,
     lease: Option<LeaseOf<Instant>>,
     release: Option<LeaseOf<u64>>,
@@ -40,7 +39,6 @@ impl<C: Prober> Monitor<C> {
         Self {
             core: Arc::clone(core),
             connections: Connections::new(),
-            proofs: Proofs::new(),
             perform: None,
             lease: None,
             release: None,
@@ -100,7 +98,7 @@ impl<C: Prober> Monitor<C> {
                     drop(hand.join());
                 }
                 let until = core.wake_at().min(*self.upkeep.lock());
-                let due = || core.is_due().then_some(false);
+                let due = || core.is_due_before(until).then_some(false);
                 run(core.watch::<Blocking>(Blocking, until, due));
             }
             for hand in hands {
@@ -199,9 +197,9 @@ impl<C: Prober> Monitor<C> {
     fn outcome(&self, order: &Order, deadline: Instant) -> Option<Outcome> {
         if let Some(recovery) = recovery(order, deadline) {
             let regained = self.recover.as_ref()?(&recovery);
-            return self.proofs.keep(&recovery.from, regained);
+            return self.core.proofs.keep(&recovery, regained);
         }
-        let recovered = self.proofs.of(&order.server);
+        let recovered = self.core.proofs.of(&order.server);
         self.perform?(&self.core.client, order, recovered.as_ref(), deadline)
     }
 }

@@ -3,9 +3,9 @@ use super::snapshot::Snapshot;
 use super::step::Step;
 use super::{
     Action, Authority, Effect, Event, FailoverRefused, Grant, Node, NodeId, NodeSet, NodeState,
-    OldPrimary, Outcome, Phase, Promotion, RecoveryOrder, Settings,
+    OldPrimary, Outcome, Phase, Promotion, Settings,
 };
-use crate::replica::{Epoch, Position, Role};
+use crate::replica::{Epoch, Position, RecoveryOrder, Role};
 use crate::time::Instant;
 
 /// What a topology that leads failovers has to remember.
@@ -22,6 +22,10 @@ pub(super) struct Failover {
     term: u64,
     /// A lease has been asked for; the answer is awaited until then.
     acquiring: Option<Instant>,
+    /// Who has not answered since the lease was granted. Whoever had it before may have promoted one of them.
+    pub unseen: NodeSet,
+    /// Nobody is fenced before all of them have.
+    is_looking: bool,
     /// After it was refused, it is not asked for before.
     acquire_at: Instant,
     /// Who may take writes in an epoch that is to end.
@@ -60,6 +64,8 @@ impl Failover {
             grant: None,
             term: 0,
             acquiring: None,
+            unseen: NodeSet::default(),
+            is_looking: false,
             acquire_at: now,
             writable: NodeSet::default(),
             fenced: NodeSet::default(),
@@ -110,7 +116,7 @@ impl Failover {
 /// Leading a failover.
 ///
 /// ```text
-/// Fencing     the lease, if one is needed; every server that may take writes is kept from it
+/// Fencing     the lease, if one is needed, and with it another look at the replicas; every server that may take writes is kept from it
 /// Electing    every replica stops receiving; the one that reaches furthest is the candidate
 /// Salvaging   it is given what the old primary did not send (not if availability comes first)
 /// Promoting   it becomes primary
@@ -164,6 +170,7 @@ impl Step<'_> {
         failover.candidate = None;
         failover.attempts = 0;
         failover.nothing_missing = false;
+        failover.is_looking = false;
         self.enter(Phase::Fencing);
         if self.has_authority() {
             self.order_fences();
@@ -229,6 +236,18 @@ impl Step<'_> {
         }
     }
 
+    /// Has all who may be promoted asked again: what they said before the lease was granted is from another's time.
+    fn look_again(&mut self) {
+        self.t.failover.is_looking = true;
+        self.t.failover.unseen = self.eligible();
+        for id in self.t.failover.unseen.iter() {
+            if let Some(node) = self.t.get_mut(id) {
+                node.asked = None;
+            }
+            self.hurry(id);
+        }
+    }
+
     fn go_on_fencing(&mut self) {
         if !self.has_authority() {
             // An answer is awaited, or has been refused.
@@ -236,6 +255,14 @@ impl Step<'_> {
                 self.abandon(FailoverRefused::NoLease);
             }
             return;
+        }
+        if self.t.failover.is_looking {
+            let unseen = self.t.failover.unseen;
+            if self.eligible().iter().any(|node| unseen.contains(node)) || self.is_behind() {
+                return;
+            }
+            self.t.failover.is_looking = false;
+            self.order_fences();
         }
         if self.is_performing(|action| matches!(action, Action::Fence { .. })) {
             return;
@@ -460,7 +487,11 @@ impl Step<'_> {
         failover.term = grant.term;
         failover.grant = Some(grant);
         if self.t.phase == Phase::Fencing && !extends {
-            self.order_fences();
+            self.look_again();
+        }
+        // The primary came back while it was asked for.
+        if !self.t.phase.is_failover() {
+            self.release();
         }
     }
 

@@ -78,6 +78,7 @@ mod failover;
 mod input;
 mod lease;
 mod lineage;
+mod local_lease;
 mod members;
 mod node;
 mod operation;
@@ -92,11 +93,10 @@ mod step;
 pub use effect::{Effect, Event, FailoverRefused};
 pub use input::Input;
 pub use lease::{AsyncLease, Grant, Lease, OldPrimary};
+pub use local_lease::{LeaseTaken, LocalLease};
 pub use node::{Fenced, Node, NodeId, NodeSet, NodeState};
 pub use operation::{Action, OperationId, Outcome, ProbeId};
 pub use selection::{SelectError, Selection, select};
-pub use settings::{
-    Authority, Promotion, RecoveryOrder, Settings, SettingsBuilder, SettingsError, Synchronous,
-};
+pub use settings::{Authority, Promotion, Settings, SettingsBuilder, SettingsError, Synchronous};
 pub use snapshot::{Phase, Topology};
 pub use step::step;

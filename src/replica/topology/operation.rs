@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::NodeId;
+use super::{NodeId, Topology};
 use crate::replica::{Epoch, Position};
 use crate::time::Instant;
 
@@ -35,6 +35,14 @@ pub(super) enum Purpose {
     Failover,
     /// To put in order what the old one left.
     Repair,
+}
+
+impl Topology {
+    /// Whether the outcome of an operation is awaited.
+    pub(crate) fn awaits(&self, operation: OperationId) -> bool {
+        let mut pending = self.0.failover.operations.iter();
+        pending.any(|pending| pending.operation == operation)
+    }
 }
 
 impl Pending {

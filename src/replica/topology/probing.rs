@@ -19,6 +19,7 @@ impl Step<'_> {
         if !self.is_asked(id, probe) {
             return;
         }
+        self.t.failover.unseen = self.t.failover.unseen.without(id);
         self.note(id, answer, rtt);
         if self.t.system.is_some_and(|system| system != answer.system) {
             self.refuse_stranger(id);

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::replica::{Endpoint, SystemId};
+use crate::replica::{Endpoint, RecoveryOrder, SystemId};
 
 /// Who the servers are, and how a topology judges them.
 ///
@@ -62,17 +62,6 @@ pub enum Authority {
     Lease,
     /// The user's word that no other process and nobody else promotes.
     SoleController,
-}
-
-/// What comes first when the primary is lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum RecoveryOrder {
-    /// To have what the old primary did not send, as far as its disk can be read; then to promote. The default.
-    #[default]
-    DataFirst,
-    /// To promote; then to bring what is missing to the new primary.
-    AvailabilityFirst,
 }
 
 /// Synchronous replication: a write is acknowledged when some of these servers have it besides the primary.
