@@ -305,6 +305,10 @@ fn a_primary_that_restarts_is_not_failed_over() {
     let traffic = bed.traffic(3, 3);
     traffic.wait_for_writes(100);
     let killed = bed.kill(0);
+    // Long enough for every other sign of its death.
+    wait_until("it has been away for a second", || {
+        killed.elapsed() > SECOND
+    });
     bed.cluster.server_mut(0).start();
     let restarted = killed.elapsed();
     traffic.wait_for_writes(100);
