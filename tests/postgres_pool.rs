@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use bed::{Bed, CONNECTIONS};
 use cluster::{Replication, wait_until};
 use tenfold::postgres::PostgresConnection;
-use tenfold::replica::topology::{Event, Fenced, Node, Phase, RecoveryOrder};
-use tenfold::replica::{AsyncPromoter, Op, ReadPreference};
+use tenfold::replica::topology::{Event, Fenced, Node, Phase};
+use tenfold::replica::{AsyncPromoter, Op, ReadPreference, RecoveryOrder};
 
 const SECOND: Duration = Duration::from_secs(1);
 
