@@ -161,5 +161,7 @@ const CASES: &[Case] = &[
     Case("a token of a line to come is ahead", "a:p b:r", "2@5", "ahead of 1"),
     Case("a token of a line to come is read from one on that line", "a:p b:r c:r@150/2", "2@120", "c"),
     Case("a token of a line to come is waited for on that line", "a:p b:r c:r@110/2", "2@120 wait 50", "wait for c to have 120, then nobody"),
+    Case("one alone of a line to come proves nothing of the line before", "a:p b:r@150/2", "1@100", "fallback a"),
+    Case("one that went past the fork proves nothing of the new line", "a:p/2@200<90 b:r@150/2 c:r@97/1", "2@95", "b"),
     Case("one of a line to come proves nothing of the line before", "a:p b:r@90 c:r@150/2", "1@100", "fallback a"),
 ];

@@ -33,18 +33,20 @@ pub enum Block {
     CacheThroughput,
     CacheMemory,
     Queue,
+    Replica,
     Router,
     Singleflight,
 }
 
 impl Block {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Balance,
         Self::Bloom,
         Self::CacheHitRatio,
         Self::CacheThroughput,
         Self::CacheMemory,
         Self::Queue,
+        Self::Replica,
         Self::Router,
         Self::Singleflight,
     ];
@@ -56,6 +58,7 @@ impl Block {
             Self::Bloom => "bloom",
             Self::CacheHitRatio | Self::CacheThroughput | Self::CacheMemory => "cache",
             Self::Queue => "queue",
+            Self::Replica => "replica",
             Self::Router => "router",
             Self::Singleflight => "singleflight",
         }
@@ -71,6 +74,7 @@ impl fmt::Display for Block {
             Self::CacheThroughput => "cache-throughput",
             Self::CacheMemory => "cache-memory",
             Self::Queue => "queue",
+            Self::Replica => "replica",
             Self::Router => "router",
             Self::Singleflight => "singleflight",
         })

@@ -18,15 +18,20 @@ pub mod balance;
 pub mod bloom;
 #[cfg(feature = "cache")]
 pub mod cache;
-#[cfg(any(feature = "cache", feature = "singleflight"))]
+#[cfg(any(feature = "cache", feature = "replica"))]
+pub mod callgrind;
+#[cfg(any(feature = "cache", feature = "replica", feature = "singleflight"))]
 pub mod counting;
 #[cfg(feature = "queue")]
 pub mod queue;
+#[cfg(feature = "replica")]
+pub mod replica;
 #[cfg(any(
     feature = "balance",
     feature = "bloom",
     feature = "cache",
     feature = "queue",
+    feature = "replica",
     feature = "router",
     feature = "singleflight"
 ))]

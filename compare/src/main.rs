@@ -10,6 +10,10 @@ fn main() -> ExitCode {
     if let Some(code) = compare::cache::child() {
         return code;
     }
+    #[cfg(feature = "replica")]
+    if let Some(code) = compare::replica::child() {
+        return code;
+    }
     let arguments = match arguments::parse(std::env::args_os().skip(1)) {
         Ok(Request::Help) => {
             println!("{}", arguments::usage());
@@ -37,6 +41,8 @@ fn measure(arguments: &Arguments) -> Result<ExitCode, String> {
         "cache" => compare::cache::measure(arguments)?,
         #[cfg(feature = "queue")]
         "queue" => compare::queue::measure(arguments)?,
+        #[cfg(feature = "replica")]
+        "replica" => compare::replica::measure(arguments)?,
         #[cfg(feature = "router")]
         "router" => compare::router::measure(arguments)?,
         #[cfg(feature = "singleflight")]

@@ -34,11 +34,13 @@ pub struct OwnedPick<M> {
 }
 
 impl<M> OwnedPick<M> {
+    #[inline]
     pub(super) fn new((lease, began): (Lease<'_, M>, u64)) -> Self {
         Self::resume(lease.into_owned(), Report::since(began))
     }
 
     /// Goes on where another pick ends.
+    #[inline]
     pub(super) fn resume(lease: OwnedLease<M>, report: Report) -> Self {
         Self { lease, report }
     }
@@ -49,6 +51,7 @@ impl<M> OwnedPick<M> {
     }
 
     /// The request was answered.
+    #[inline]
     pub fn succeed(mut self) {
         self.report.succeed(self.lease.owner(), self.lease.slot());
     }
@@ -83,6 +86,7 @@ impl<M> Deref for OwnedPick<M> {
 }
 
 impl<M> Drop for OwnedPick<M> {
+    #[inline]
     fn drop(&mut self) {
         self.report.end(self.lease.owner(), self.lease.slot());
         // The lease, dropped after this, gives the member back.

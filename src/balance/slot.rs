@@ -204,6 +204,7 @@ impl<'a, M> Lease<'a, M> {
     }
 
     /// The same use, borrowing nothing.
+    #[inline]
     pub(super) fn into_owned(self) -> OwnedLease<M> {
         let number = self.slot.number;
         let owner = Arc::clone(self.owner);

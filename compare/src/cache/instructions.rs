@@ -1,11 +1,12 @@
 //! Instructions of one hit, one miss and one eviction, counted by callgrind:
 //! the one figure of speed that is the same in every run.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use super::ours::Ours;
 use super::rivals::{Moka, QuickCache};
 use super::subject::{Key, Subject};
+use crate::callgrind;
 use crate::report::{Better, Row, Table};
 
 /// Counts for every cache and kind of operation.
@@ -68,23 +69,7 @@ fn per_operation(cache: &str, operation: &str) -> Result<f64, String> {
 }
 
 fn count(cache: &str, operation: &str, n: usize) -> Result<u64, String> {
-    let program = std::env::current_exe().map_err(|e| e.to_string())?;
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(program)
-        .args([CHILD, cache, operation, &n.to_string()])
-        .output()
-        .map_err(|e| format!("valgrind cannot be started: {e}"))?;
-    let report = String::from_utf8_lossy(&output.stderr);
-    let counted = report
-        .lines()
-        .find_map(|line| line.split_once("Collected :")?.1.trim().parse().ok());
-    counted.ok_or_else(|| {
-        format!(
-            "valgrind did not count: {}",
-            report.lines().last().unwrap_or("it said nothing")
-        )
-    })
+    callgrind::count(&[CHILD, cache, operation, &n.to_string()])
 }
 
 /// The first argument of the child that valgrind runs.

@@ -123,6 +123,7 @@ impl<C: Client> Drop for Pooled<C> {
     }
 }
 
+#[inline]
 fn returned(broken: bool) -> Returned {
     if broken {
         Returned::Broken

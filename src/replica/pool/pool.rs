@@ -259,8 +259,14 @@ impl<C: AsyncConnector> Pool<Async<C>> {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn get_async(&self) -> Result<Pooled<Async<C>>, GetError<C::Error>> {
-        let wait = self.0.core.settings.max_wait;
-        self.get_as_async(Claim::Full, wait).await
+        // As short as it can be where nobody waits: not even by way of another future.
+        match self.found(Claim::Full) {
+            Ok(lent) => Ok(lent),
+            Err(found) => {
+                let deadline = self.deadline(self.0.core.settings.max_wait);
+                acquire(&self.0, Awaiting, Claim::Full, deadline, found).await
+            }
+        }
     }
 
     /// [`get_within`](Self::get_within) for tasks.

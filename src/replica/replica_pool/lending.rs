@@ -44,12 +44,14 @@ pub(super) fn read_now<C: Client>(
     Some(Lent::read(core, pooled, node, Some(pick)))
 }
 
-/// A write at once; `None` where it has to wait or fails.
+/// A write at once; `None` where it has to wait or fails. It is of the epoch that was seen before the connection was had:
+/// if that is over by then, [`Lent::is_current`] says so, as it does of one that is over a moment later.
+#[inline]
 pub(super) fn write_now<C: Client>(core: &Arc<Core<C>>) -> Option<Lent<C>> {
     let routes = core.routes.load();
     let node = routes.topology.writer()?;
     let pooled = routes.target(node)?.pool.get_now(Claim::Full).ok()?;
-    Lent::write(core, pooled, node)
+    Lent::write(core, &routes.topology, pooled, node)
 }
 
 /// The best of these. Those that serve are up in the balancer and the others down, so that any pick is one of these most
@@ -169,10 +171,14 @@ pub(super) async fn write<C: Client, W: Ways<C>>(
             claim: Claim::Full,
         };
         let error = match lend(core, ways, &way, deadline).await {
-            Ok(pooled) => match Lent::write(core, pooled, target.node) {
-                Some(lent) => return Ok(lent),
-                None => continue,
-            },
+            // It may have waited long: what counts is who is primary now.
+            Ok(pooled) => {
+                let now = core.routes.load();
+                match Lent::write(core, &now.topology, pooled, target.node) {
+                    Some(lent) => return Ok(lent),
+                    None => continue,
+                }
+            }
             Err(error) => error,
         };
         let is_writer = core.routes.load().topology.writer() == Some(target.node);

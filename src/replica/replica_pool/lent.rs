@@ -7,7 +7,7 @@ use super::core::Core;
 use super::routes::Target;
 use crate::balance::OwnedPick;
 use crate::replica::pool::Pooled;
-use crate::replica::topology::{Input, NodeId};
+use crate::replica::topology::{Input, NodeId, Topology};
 use crate::replica::{CausalToken, Client, Endpoint, Epoch, Fault, Position, SystemId};
 
 /// A connection to a server of a cluster, lent for a read, a write, or a transaction: it stays with this server
@@ -34,6 +34,7 @@ struct Lease {
 }
 
 impl<C: Client> Lent<C> {
+    #[inline]
     pub(super) fn read(
         core: &Arc<Core<C>>,
         pooled: Pooled<C>,
@@ -51,10 +52,14 @@ impl<C: Client> Lent<C> {
         }
     }
 
-    /// For writes, if its server is the one that they go to.
-    pub(super) fn write(core: &Arc<Core<C>>, pooled: Pooled<C>, node: NodeId) -> Option<Self> {
-        let routes = core.routes.load();
-        let topology = &routes.topology;
+    /// For writes, if its server is the one that they go to in this topology.
+    #[inline]
+    pub(super) fn write(
+        core: &Arc<Core<C>>,
+        topology: &Topology,
+        pooled: Pooled<C>,
+        node: NodeId,
+    ) -> Option<Self> {
         let (epoch, system) = (topology.epoch(), topology.system());
         (topology.writer() == Some(node)).then(|| {
             let mut lent = Self::read(core, pooled, node, None);

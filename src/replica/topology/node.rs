@@ -12,6 +12,7 @@ pub struct NodeId(pub(super) u8);
 
 impl NodeId {
     /// Where it stands in a table of 64.
+    #[inline]
     pub const fn index(self) -> usize {
         self.0 as usize
     }
@@ -41,17 +42,20 @@ impl NodeSet {
     }
 
     /// Whether there is none.
+    #[inline]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
     /// Whether this one is among them.
+    #[inline]
     pub const fn contains(self, node: NodeId) -> bool {
         self.0 & (1 << node.0) != 0
     }
 
     /// These and one more.
     #[must_use]
+    #[inline]
     pub const fn with(self, node: NodeId) -> Self {
         Self(self.0 | 1 << node.0)
     }
@@ -64,6 +68,7 @@ impl NodeSet {
 
     /// These but those.
     #[must_use]
+    #[inline]
     pub const fn minus(self, others: Self) -> Self {
         Self(self.0 & !others.0)
     }

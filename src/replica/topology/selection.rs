@@ -177,28 +177,42 @@ impl Snapshot {
             });
         }
         let has = |line: u64| self.lineage.kept(token.timeline(), token.position(), line);
-        if token.timeline() <= epoch.timeline {
+        let is_of_the_past = token.timeline() <= epoch.timeline;
+        if is_of_the_past {
             match has(epoch.timeline) {
                 Kept::Yes => {}
                 Kept::No(fork) => return Err(SelectError::TokenLost { token, fork }),
                 Kept::Unproven(kept) => return Err(SelectError::TokenUnproven { token, kept }),
             }
         }
-        // One of another line has it only if what it stands for is on that line as well: positions alone prove nothing.
-        let on_its_line = self.only(replicas, |node| {
-            node.epoch()
-                .is_some_and(|epoch| has(epoch.timeline) == Kept::Yes)
-        });
-        let has_applied = |node: &Node| node.applied() >= Some(token.position());
-        if let Some(nodes) = some(self.only(on_its_line, has_applied)) {
+        let by_all = self.applied_by_all >= Some(token.position());
+        if by_all && is_of_the_past && !replicas.is_empty() {
+            return Ok(Selection::Nodes(replicas));
+        }
+        let (mut have_it, mut furthest) = (NodeSet::default(), None::<&Node>);
+        for node in self.each(replicas) {
+            // One of another line has it only if what it stands for is on that line as well: positions alone prove
+            // nothing.
+            let on_its_line =
+                |line| (is_of_the_past && line == epoch.timeline) || has(line) == Kept::Yes;
+            if !node
+                .epoch()
+                .is_some_and(|epoch| on_its_line(epoch.timeline))
+            {
+                continue;
+            }
+            if node.applied() >= Some(token.position()) {
+                have_it = have_it.with(node.id);
+            }
+            if furthest.is_none_or(|other| node.applied() >= other.applied()) {
+                furthest = Some(node);
+            }
+        }
+        if let Some(nodes) = some(have_it) {
             return Ok(nodes);
         }
-        let writer = writer.filter(|_| token.timeline() <= epoch.timeline);
-        let furthest = self
-            .each(on_its_line)
-            .max_by_key(|node| node.applied())
-            .filter(|_| !within.is_zero());
-        if let Some(node) = furthest {
+        let writer = writer.filter(|_| is_of_the_past);
+        if let Some(node) = furthest.filter(|_| !within.is_zero()) {
             return Ok(Selection::Wait {
                 replica: node.id,
                 position: token.position(),
@@ -206,7 +220,7 @@ impl Snapshot {
                 fallback: writer,
             });
         }
-        if token.timeline() > epoch.timeline {
+        if !is_of_the_past {
             let known = epoch.timeline;
             return Err(SelectError::TokenAhead { token, known });
         }

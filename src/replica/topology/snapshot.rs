@@ -46,6 +46,9 @@ pub(super) struct Snapshot {
     pub wake: Instant,
     /// The replicas that are [`NodeState::Healthy`], for the selection.
     pub serving: NodeSet,
+    /// What all of them have applied; `None` if not all are known to be on the line of the primary. Most tokens are older,
+    /// and nobody has to be looked at for them.
+    pub applied_by_all: Option<Position>,
 }
 
 /// What a cluster is going through.
@@ -76,6 +79,7 @@ pub enum Phase {
 
 impl Phase {
     /// Whether writes are sent to the primary.
+    #[inline]
     pub fn takes_writes(self) -> bool {
         matches!(self, Self::Normal | Self::Recovering)
     }
@@ -118,16 +122,19 @@ impl Topology {
     }
 
     /// The server that writes go to, if they go anywhere.
+    #[inline]
     pub fn writer(&self) -> Option<NodeId> {
         self.0.writer()
     }
 
     /// The newest epoch in which a primary was accepted, or is known to have been. Never goes back.
+    #[inline]
     pub fn epoch(&self) -> Option<Epoch> {
         self.0.epoch
     }
 
     /// The cluster, as soon as it is known.
+    #[inline]
     pub fn system(&self) -> Option<SystemId> {
         self.0.system
     }
@@ -159,6 +166,7 @@ impl Topology {
 }
 
 impl Snapshot {
+    #[inline]
     pub(super) fn writer(&self) -> Option<NodeId> {
         self.primary.filter(|_| self.phase.takes_writes())
     }
@@ -188,6 +196,13 @@ impl Snapshot {
     pub(super) fn settle(&mut self) {
         let serves =
             |node: &&Node| node.state == NodeState::Healthy && node.role() == Some(Role::Replica);
-        self.serving = self.members().filter(serves).map(Node::id).collect();
+        let serving = || self.members().filter(serves);
+        let applied = |node: &Node| {
+            let on_its_line = node.epoch()?.timeline == self.epoch?.timeline;
+            node.applied().filter(|_| on_its_line)
+        };
+        let applied_by_all = serving().map(applied).min().flatten();
+        self.serving = serving().map(Node::id).collect();
+        self.applied_by_all = applied_by_all;
     }
 }

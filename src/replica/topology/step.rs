@@ -26,6 +26,7 @@ impl Topology {
             numbers: 0,
             wake: Instant::NEVER,
             serving: NodeSet::default(),
+            applied_by_all: None,
             settings,
         };
         let mut step = Step {
