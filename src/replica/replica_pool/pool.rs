@@ -242,6 +242,9 @@ impl<C: AsyncConnector> ReplicaPool<Async<C>> {
 
     /// [`run`](Self::run) for tasks.
     ///
+    /// In a task that may change threads, such as what `tokio::spawn` takes, the closure has to own what it uses: `async move`,
+    /// with clones of what is shared. One that borrows from the task compiles, but its future is not [`Send`] there.
+    ///
     /// # Errors
     /// As [`run`](Self::run).
     pub async fn run_async<T>(
