@@ -295,16 +295,26 @@ impl Driver {
                 operation,
                 action,
                 deadline,
-            } => endpoint(action.node()).map(|server| Job::Perform {
-                operation,
-                order: Order {
-                    other: other(action).and_then(endpoint),
-                    action,
-                    server,
-                },
-                deadline,
-            }),
-            Effect::AcquireLease => Some(Job::AcquireLease),
+            } => {
+                // While nobody monitors, orders do not pile up.
+                self.jobs.retain(|job| match job {
+                    Job::Perform { operation, .. } => topology.awaits(*operation),
+                    _ => true,
+                });
+                endpoint(action.node()).map(|server| Job::Perform {
+                    operation,
+                    order: Order {
+                        other: other(action).and_then(endpoint),
+                        action,
+                        server,
+                    },
+                    deadline,
+                })
+            }
+            Effect::AcquireLease => {
+                self.jobs.retain(|job| !matches!(job, Job::AcquireLease));
+                Some(Job::AcquireLease)
+            }
             Effect::ReleaseLease { term } => Some(Job::ReleaseLease(term)),
             _ => None,
         };
