@@ -562,6 +562,68 @@ fn who_is_promoted_meanwhile_is_followed() {
     );
 }
 
+/// Somebody promoted, and was lost before this process found out who: it knew of that epoch from a replica alone. What the next
+/// failover told was missing was what *that* line had, and not the line whose writes this process had acknowledged; and
+/// the first primary was to be recovered from a line that it never had.
+#[test]
+fn the_line_before_one_that_was_never_found_is_missed_as_well() {
+    let mut stage = Stage::play_with(LOST, sole);
+    let fencing = actions(&stage)[0].0;
+    stage.act("c:r@90/2!");
+    stage.give(Input::Finished {
+        operation: fencing,
+        outcome: Outcome::Done,
+    });
+    let line = stage.topology().epoch().map(|epoch| epoch.timeline);
+    assert_eq!((stage.topology().writer(), line), (None, Some(2)));
+    stage.act("b:p@100/3<95");
+    let (a, b) = (stage.node("a").id(), stage.node("b").id());
+    assert_eq!(stage.topology().writer(), Some(b));
+    let missing = stage.effects.iter().filter_map(|effect| match effect {
+        Effect::Emit(Event::WritesMissing {
+            timeline, after, ..
+        }) => Some((*timeline, *after)),
+        _ => None,
+    });
+    // Where the second line left the first, nobody has told.
+    let missing: Vec<_> = missing.collect();
+    assert_eq!(missing, [(1, Position(0)), (2, Position(95))]);
+    let epoch = Epoch {
+        timeline: 1,
+        term: 0,
+    };
+    let fence = Action::Fence { node: a, epoch };
+    let orders: Vec<_> = actions(&stage).into_iter().map(|(_, o)| o).collect();
+    assert!(orders.contains(&fence), "{orders:?}");
+}
+
+/// A former primary that was fenced, and is started again while what it has is being recovered, used to be left to
+/// take writes until that had worked.
+#[test]
+fn a_former_primary_that_comes_back_before_it_is_recovered_is_fenced_again() {
+    let mut stage = Stage::play_with(LOST, sole);
+    for _ in 0..4 {
+        end_all(&mut stage, well);
+    }
+    let (a, b) = (stage.node("a").id(), stage.node("b").id());
+    assert_eq!(stage.topology().writer(), Some(b));
+    let recovers = |order: &Action| matches!(order, Action::Recover { from, .. } if *from == a);
+    let fences = |order: &Action| matches!(order, Action::Fence { node, .. } if *node == a);
+    let mut orders = end_all(&mut stage, well);
+    assert!(orders.iter().any(recovers), "{orders:?}");
+    orders = end_all(&mut stage, |_| None);
+    assert!(orders.is_empty(), "it is tried again later: {orders:?}");
+    stage.act("a:p@130");
+    for _ in 0..20 {
+        stage.act("wait:500");
+        orders = actions(&stage).into_iter().map(|(_, o)| o).collect();
+        if !orders.is_empty() {
+            break;
+        }
+    }
+    assert!(orders.iter().any(fences), "{orders:?}");
+}
+
 #[test]
 fn who_has_no_lease_fences_nobody() {
     let lease = |s: SettingsBuilder| s.promotion(Promotion::Active(Authority::Lease));

@@ -26,7 +26,7 @@ enum LeftAt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kept {
     Yes,
-    /// The lines have parted before, here.
+    /// The lines have parted before, here at the earliest.
     No(Position),
     /// They have parted here or later.
     Unproven(Position),
@@ -100,9 +100,12 @@ impl LeftAt {
 
 fn worst(one: Kept, other: Kept) -> Kept {
     match (one, other) {
-        (Kept::No(a), Kept::No(b)) => Kept::No(a.min(b)),
-        (Kept::No(at), _) | (_, Kept::No(at)) => Kept::No(at),
         (Kept::Unproven(a), Kept::Unproven(b)) => Kept::Unproven(a.min(b)),
+        // They may have parted before where they certainly have.
+        (Kept::No(a), Kept::No(b) | Kept::Unproven(b)) | (Kept::Unproven(a), Kept::No(b)) => {
+            Kept::No(a.min(b))
+        }
+        (Kept::No(at), Kept::Yes) | (Kept::Yes, Kept::No(at)) => Kept::No(at),
         (Kept::Unproven(at), _) | (_, Kept::Unproven(at)) => Kept::Unproven(at),
         (Kept::Yes, Kept::Yes) => Kept::Yes,
     }

@@ -228,7 +228,7 @@ impl Step<'_> {
 
     /// Makes a server the primary that writes go to.
     pub(super) fn accept(&mut self, id: NodeId, epoch: Epoch, position: Position) {
-        let before = self.t.epoch;
+        let (before, line_before) = (self.t.epoch, self.t.line);
         let from = self.t.primary.filter(|&from| from != id);
         let head = self.t.head;
         let gave_up = from.is_some_and(|from| {
@@ -255,6 +255,7 @@ impl Step<'_> {
         self.t.lineage.learn(&history);
         self.t.primary = Some(id);
         self.t.epoch = Some(epoch);
+        self.t.line = Some(epoch.timeline);
         self.t.head = position;
         self.t.head_at = self.now;
         let promoted_by_us = self.t.failover.candidate == Some(id);
@@ -280,26 +281,27 @@ impl Step<'_> {
             && before.timeline != epoch.timeline
         {
             self.t.floor = self.t.floor.max(epoch.timeline);
-            let after =
-                match self
-                    .t
-                    .lineage
-                    .kept(before.timeline, Position(u64::MAX), epoch.timeline)
-                {
-                    Kept::Yes => Position(u64::MAX),
-                    Kept::No(at) | Kept::Unproven(at) => at,
-                };
-            // How far it had come when it stopped, nobody knows: one that says that it is a replica now may have been
-            // made one by taking away what it had.
-            if !nothing_missing {
-                self.emit(Event::WritesMissing {
-                    timeline: before.timeline,
-                    after,
-                    known: head,
-                });
+            let left = line_before.unwrap_or(before.timeline);
+            // Beside the line of the last primary there is one of somebody whom nobody found, maybe.
+            let unseen = (before.timeline != left).then_some(before.timeline);
+            for line in [left].into_iter().chain(unseen) {
+                let after = self.parted(line, epoch.timeline);
+                // How far it had come when it stopped, nobody knows: one that says that it is a replica now may have been
+                // made one by taking away what it had.
+                if !nothing_missing {
+                    let known = if line == left { head } else { after };
+                    self.emit(Event::WritesMissing {
+                        timeline: line,
+                        after,
+                        known,
+                    });
+                }
             }
-            let lost = from.filter(|_| !gave_up);
-            for other in lost.into_iter().chain(maybe.without(id).iter()) {
+            if let Some(from) = from.filter(|_| !gave_up) {
+                self.owe(from, left, self.parted(left, epoch.timeline));
+            }
+            for other in maybe.without(id).iter() {
+                let after = self.parted(before.timeline, epoch.timeline);
                 self.owe(other, before.timeline, after);
             }
         }
@@ -318,6 +320,15 @@ impl Step<'_> {
             self.judge(other);
         }
         self.hurry_all();
+    }
+
+    /// Up to where everything on a line is certainly on the current one as well.
+    fn parted(&self, line: u64, current: u64) -> Position {
+        match self.t.lineage.kept(line, Position(u64::MAX), current) {
+            // The same line: the server that is on it was not on it from the first, and may have anything.
+            Kept::Yes => Position(0),
+            Kept::No(at) | Kept::Unproven(at) => at,
+        }
     }
 
     /// What becomes of the primary before.
@@ -347,14 +358,7 @@ impl Step<'_> {
         }
         if let Some(epoch) = self.t.epoch {
             let line = seen.epoch.timeline;
-            let after = match self
-                .t
-                .lineage
-                .kept(line, Position(u64::MAX), epoch.timeline)
-            {
-                Kept::Yes => Position(0),
-                Kept::No(at) | Kept::Unproven(at) => at,
-            };
+            let after = self.parted(line, epoch.timeline);
             self.owe_fencing(id, line, after);
         }
     }

@@ -46,7 +46,7 @@ impl Step<'_> {
     pub(super) fn owe_fencing(&mut self, node: NodeId, timeline: u64, after: Position) {
         if let Some(debt) = self.t.debts.iter_mut().find(|debt| debt.node == node) {
             // It was fenced, and has been started again since.
-            if debt.stage == Stage::Rejoin {
+            if matches!(debt.stage, Stage::Recover | Stage::Rejoin) {
                 debt.stage = Stage::Fence;
             }
         }

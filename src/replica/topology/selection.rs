@@ -59,7 +59,7 @@ pub enum SelectError {
     TokenLost {
         /// The token.
         token: CausalToken,
-        /// The last position that was kept.
+        /// The last position that was kept, or certainly was.
         fork: Position,
     },
     /// What the token stands for may have been lost in a failover that nobody has told enough about.

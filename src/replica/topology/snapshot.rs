@@ -27,6 +27,9 @@ pub(super) struct Snapshot {
     pub system: Option<SystemId>,
     /// The epoch of that primary, or of the last one. Never goes back.
     pub epoch: Option<Epoch>,
+    /// The timeline of that primary when it was accepted. The epoch is later where somebody else has promoted since, and
+    /// whoever that was has not been found.
+    pub line: Option<u64>,
     /// No primary of an earlier timeline is accepted: a promotion to this one has been asked for, and
     /// whether it has happened may not be known.
     pub floor: u64,

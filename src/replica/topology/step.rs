@@ -16,6 +16,7 @@ impl Topology {
             primary: None,
             system: settings.system,
             epoch: None,
+            line: None,
             floor: 0,
             lineage: Lineage::default(),
             head: Position(0),
