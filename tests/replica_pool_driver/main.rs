@@ -337,7 +337,7 @@ mod replicas {
             failed += u32::from(answer == Err(ReplicaError::Failed(DbError::Deadlock)));
         }
         assert_eq!(failed, 1000);
-        // Ten saved up, and one in ten.
+        // One saved up for each of twelve connections, and one in ten.
         assert!(
             (1105..=1115).contains(&attempts.get()),
             "{}",

@@ -180,6 +180,11 @@ impl PoolOptions {
         }
     }
 
+    /// How many connections there are at most.
+    pub(crate) fn size(&self) -> usize {
+        self.limits.max_size
+    }
+
     pub(crate) fn longest_wait(&self) -> Duration {
         self.settings.max_wait
     }

@@ -7,24 +7,31 @@ use crate::sync::atomic::{AtomicI64, Ordering};
 pub(super) struct Budget {
     /// In millionths of a retry.
     saved: AtomicI64,
+    /// There at the beginning, and never more.
+    most: i64,
     share: i64,
 }
 
 const WHOLE: i64 = 1_000_000;
-/// So many retries are there at the beginning, and at most.
-const MOST: i64 = 10 * WHOLE;
+const LEAST_RESERVE: usize = 10;
 
 impl Budget {
-    pub(super) fn new(share: f64) -> Self {
+    /// A server that dies fails whatever is under way on its connections, each of them once: a reserve of a retry for
+    /// every connection is enough for that, however many die together.
+    pub(super) fn new(share: f64, connections: usize) -> Self {
+        let reserve = i64::try_from(connections.max(LEAST_RESERVE)).unwrap_or(i64::MAX);
+        // Half of what there is room for, so that paying in cannot run over.
+        let most = reserve.saturating_mul(WHOLE).min(i64::MAX / 2);
         Self {
-            saved: AtomicI64::new(if share > 0.0 { MOST } else { 0 }),
+            saved: AtomicI64::new(if share > 0.0 { most } else { 0 }),
+            most,
             share: (share * WHOLE as f64) as i64,
         }
     }
 
     pub(super) fn pay_in(&self) {
         // A little more than the most, where several pay in at once.
-        if self.saved.load(Ordering::Relaxed) < MOST {
+        if self.saved.load(Ordering::Relaxed) < self.most {
             self.saved.fetch_add(self.share, Ordering::Relaxed);
         }
     }
@@ -45,7 +52,7 @@ mod tests {
 
     #[test]
     fn one_in_ten_is_retried_in_the_long_run() {
-        let budget = Budget::new(0.1);
+        let budget = Budget::new(0.1, 10);
         let mut retried = 0;
         for _ in 0..10_000 {
             budget.pay_in();
@@ -55,10 +62,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_saved_beyond_ten() {
-        let budget = Budget::new(0.5);
-        (0..1000).for_each(|_| budget.pay_in());
-        assert_eq!((0..100).filter(|_| budget.take()).count(), 10);
-        assert!(!Budget::new(0.0).take());
+    fn no_more_is_saved_than_there_are_connections() {
+        for (connections, saved) in [(0, 10), (10, 10), (24, 24)] {
+            let budget = Budget::new(0.5, connections);
+            (0..1000).for_each(|_| budget.pay_in());
+            assert_eq!((0..100).filter(|_| budget.take()).count(), saved);
+        }
+        assert!(!Budget::new(0.0, 24).take());
+        assert!(Budget::new(0.5, usize::MAX).take());
     }
 }

@@ -56,8 +56,9 @@ impl<C: Client> ReplicaPoolBuilder<C> {
         self
     }
 
-    /// How many retries there may be, as a share of the operations [run](ReplicaPool::run); 0.1 by default. Ten may be
-    /// saved up. With zero nothing is retried.
+    /// How many retries there may be, as a share of the operations [run](ReplicaPool::run); 0.1 by default. As many
+    /// are saved up as the servers' pools have connections at most, or ten: so much fails at once if servers die. With
+    /// zero nothing is retried.
     pub fn retry_share(mut self, share: f64) -> Self {
         self.retry_share = share;
         self

@@ -89,12 +89,13 @@ impl<C: Client> Core<C> {
     ) -> Self {
         let times = options.times();
         let (topology, effects) = Topology::new(settings, times.clock.now());
+        let connections = topology.nodes().count().saturating_mul(options.size());
         let core = Self {
             client,
             routes: ArcSwap::from_pointee(Routes::new(topology.clone())),
             balancer,
             events: Arc::default(),
-            budget: Budget::new(retry_share),
+            budget: Budget::new(retry_share, connections),
             options,
             times,
             proofs: Proofs::new(),
