@@ -105,10 +105,14 @@
 mod base64url;
 mod builder;
 mod cookie;
+mod cycle;
 mod error;
 mod id;
+mod loaded;
 mod restore;
 mod revocations;
+mod revoke;
+mod room;
 mod session_map;
 mod shard;
 mod snapshot;
@@ -124,12 +128,14 @@ pub use error::{
     BuildError, CreateError, CycleError, LogError, RestoreError, SaveError, SnapshotError,
 };
 pub use id::{SessionKey, SessionToken};
+pub use loaded::{Loaded, SessionInfo, Version};
 pub use restore::{LogRead, Restored};
 pub use revocations::{RevocationFile, RevocationLog, Revocations};
+pub use room::Swept;
 pub use session_map::SessionMap;
 pub use snapshot::Snapshot;
 pub use stats::StoreStats;
-pub use store::{Loaded, MemoryStore, SessionInfo, Swept, Version};
+pub use store::MemoryStore;
 pub use users::UserId;
 pub use wall::WallClock;
 

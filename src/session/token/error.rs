@@ -1,3 +1,5 @@
+use crate::session::users::UserId;
+
 /// A ring of keys that could not be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -166,4 +168,67 @@ pub enum TokenBuildError {
     /// The system gave no random bits.
     #[error("the system gave no random bits")]
     Entropy,
+}
+
+/// Which deadline was missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deadline {
+    /// It was not refreshed for too long.
+    Idle,
+    /// The log-in was too long ago.
+    Absolute,
+}
+
+/// A refresh token that was not exchanged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RefreshError {
+    /// Not a token of this issuer. No log-in was touched.
+    #[error("not a refresh token of this issuer")]
+    Malformed,
+    /// Its log-in is not known any more.
+    #[error("the log-in is not known")]
+    Unknown,
+    /// Its log-in is over.
+    #[error("the log-in is over: {0:?}")]
+    Expired(Deadline),
+    /// Its log-in was revoked.
+    #[error("the log-in was revoked")]
+    Revoked,
+    /// It was used up long ago, so two have it, and one of them has stolen it. The
+    /// log-in was ended, its access tokens too.
+    #[error("the token was used before: the log-in {family} of {user} was ended")]
+    Reused {
+        /// Whose it was.
+        user: UserId,
+        /// Which.
+        family: String,
+    },
+    /// The access token could not be signed.
+    #[error("the access token could not be signed")]
+    Unsigned,
+}
+
+/// A log-in that was not begun.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogInError {
+    /// The extra claims are no members of an object, or take one that the issuer sets.
+    #[error("extra claims must be {expected}")]
+    Extra {
+        /// What would be right.
+        expected: &'static str,
+    },
+    /// As many log-ins as there may be.
+    #[error("there are {max} log-ins, as many as there may be")]
+    Full {
+        /// How many there may be.
+        max: u64,
+    },
+    /// The system gave no random bits.
+    #[error("the system gave no random bits")]
+    Entropy,
+    /// The access token could not be signed.
+    #[error("the access token could not be signed")]
+    Unsigned,
 }

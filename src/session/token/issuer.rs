@@ -1,16 +1,15 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::denylist::Denylist;
-use super::error::TokenBuildError;
+use super::error::{Deadline, LogInError, RefreshError};
+use super::issuer_builder::TokenIssuerBuilder;
 use super::json::{self, MOST_MEMBERS};
 use super::keys::KeyRing;
+use super::pair::{Refreshed, TokenPair};
 use super::refresh::{Current, Family, Secrets, name};
-use super::verifier::{ACCESS, MAX_TOKEN, header};
 use crate::session::users::{UserId, Users};
-use crate::session::wall::seconds;
 use crate::session::{WallClock, base64url};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -20,169 +19,35 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 ///
 /// See the [module](super) for what it promises.
 pub struct TokenIssuer {
-    ring: KeyRing,
-    header: String,
-    secrets: Secrets,
-    settings: Settings,
+    pub(super) ring: KeyRing,
+    pub(super) header: String,
+    pub(super) secrets: Secrets,
+    pub(super) settings: Settings,
     /// By family. Locked after a row of users.
-    families: Vec<Mutex<HashMap<u128, Family>>>,
-    users: Users,
+    pub(super) families: Vec<Mutex<HashMap<u128, Family>>>,
+    pub(super) users: Users,
     /// Counts revocations of users; log-ins are stamped with it.
-    epoch: AtomicU64,
-    held: AtomicU64,
-    sweep_at: AtomicU64,
-    denylist: Arc<Denylist>,
+    pub(super) epoch: AtomicU64,
+    pub(super) held: AtomicU64,
+    pub(super) sweep_at: AtomicU64,
+    pub(super) denylist: Arc<Denylist>,
 }
 
-struct Settings {
-    issuer: String,
-    audience: String,
-    access: u64,
-    idle: u64,
-    absolute: u64,
-    grace: u64,
-    max_families: u64,
-    wall: WallClock,
-}
-
-/// What a client gets: an access token and the refresh token for the next.
-#[derive(Clone, PartialEq, Eq)]
-pub struct TokenPair {
-    access: String,
-    refresh: String,
-    family: String,
-    expires: u64,
-}
-
-impl TokenPair {
-    /// The access token.
-    pub fn access(&self) -> &str {
-        &self.access
-    }
-
-    /// The refresh token: a secret, for a cookie that scripts cannot read.
-    pub fn refresh(&self) -> &str {
-        &self.refresh
-    }
-
-    /// The name of the log-in, which is in the access tokens as `sid`. Opens nothing.
-    pub fn family(&self) -> &str {
-        &self.family
-    }
-
-    /// When the access token ends: seconds since 1970.
-    pub fn expires(&self) -> u64 {
-        self.expires
-    }
-}
-
-impl fmt::Debug for TokenPair {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenPair")
-            .field("family", &self.family)
-            .field("expires", &self.expires)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What a refresh token was exchanged for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use = "the client needs the new tokens"]
-pub enum Refreshed {
-    /// The next pair; the token that was presented is used up.
-    Rotated(TokenPair),
-    /// It was used up a moment ago, by another request of the same client or by one whose answer was
-    /// lost: the pair that is current, once more.
-    Replayed(TokenPair),
-}
-
-impl Refreshed {
-    /// The pair, either way.
-    pub fn into_pair(self) -> TokenPair {
-        match self {
-            Self::Rotated(pair) | Self::Replayed(pair) => pair,
-        }
-    }
-}
-
-/// Which deadline was missed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deadline {
-    /// It was not refreshed for too long.
-    Idle,
-    /// The log-in was too long ago.
-    Absolute,
-}
-
-/// A refresh token that was not exchanged.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RefreshError {
-    /// Not a token of this issuer. No log-in was touched.
-    #[error("not a refresh token of this issuer")]
-    Malformed,
-    /// Its log-in is not known any more.
-    #[error("the log-in is not known")]
-    Unknown,
-    /// Its log-in is over.
-    #[error("the log-in is over: {0:?}")]
-    Expired(Deadline),
-    /// Its log-in was revoked.
-    #[error("the log-in was revoked")]
-    Revoked,
-    /// It was used up long ago, so two have it, and one of them has stolen it. The
-    /// log-in was ended, its access tokens too.
-    #[error("the token was used before: the log-in {family} of {user} was ended")]
-    Reused {
-        /// Whose it was.
-        user: UserId,
-        /// Which.
-        family: String,
-    },
-    /// The access token could not be signed.
-    #[error("the access token could not be signed")]
-    Unsigned,
-}
-
-/// A log-in that was not begun.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum LogInError {
-    /// The extra claims are no members of an object, or take one that the issuer sets.
-    #[error("extra claims must be {expected}")]
-    Extra {
-        /// What would be right.
-        expected: &'static str,
-    },
-    /// As many log-ins as there may be.
-    #[error("there are {max} log-ins, as many as there may be")]
-    Full {
-        /// How many there may be.
-        max: u64,
-    },
-    /// The system gave no random bits.
-    #[error("the system gave no random bits")]
-    Entropy,
-    /// The access token could not be signed.
-    #[error("the access token could not be signed")]
-    Unsigned,
+pub(super) struct Settings {
+    pub(super) issuer: String,
+    pub(super) audience: String,
+    pub(super) access: u64,
+    pub(super) idle: u64,
+    pub(super) absolute: u64,
+    pub(super) grace: u64,
+    pub(super) max_families: u64,
+    pub(super) wall: WallClock,
 }
 
 impl TokenIssuer {
     /// Begins to describe an issuer that signs with the active key of this ring.
     pub fn builder(ring: KeyRing) -> TokenIssuerBuilder {
-        TokenIssuerBuilder {
-            ring,
-            issuer: None,
-            audience: None,
-            access: Duration::from_secs(15 * 60),
-            idle: Duration::from_secs(14 * 24 * 3600),
-            absolute: Duration::from_secs(30 * 24 * 3600),
-            grace: Duration::from_secs(10),
-            max_families: 1_000_000,
-            max_denied: 1_000_000,
-            wall: WallClock::default(),
-        }
+        TokenIssuerBuilder::new(ring)
     }
 
     /// What was revoked, for the verifiers in this process.
@@ -307,55 +172,6 @@ impl TokenIssuer {
         })
     }
 
-    /// Ends the log-in of a refresh token, whichever of its tokens that is; its access tokens
-    /// too. Says whether it had not ended before.
-    ///
-    /// # Errors
-    /// [`RefreshError::Malformed`]: that is no token of this issuer's.
-    pub fn log_out(&self, token: &str) -> Result<bool, RefreshError> {
-        let presented = self.secrets.read(token).ok_or(RefreshError::Malformed)?;
-        let id = presented.family;
-        let user = {
-            let mut families = self.shard(id).lock();
-            let Some(family) = families.get_mut(&id) else {
-                return Ok(false);
-            };
-            if !self.secrets.is_of(&presented, &family.salt) {
-                return Err(RefreshError::Malformed);
-            }
-            if std::mem::replace(&mut family.is_dead, true) {
-                return Ok(false);
-            }
-            family.user.clone()
-        };
-        self.denylist.deny_family(&name(id), user.as_str());
-        Ok(true)
-    }
-
-    /// Ends all log-ins of a user and all their access tokens, those that are being refreshed
-    /// too. Who logs in afterwards is not caught by it. Says how many log-ins it were.
-    pub fn log_out_everywhere(&self, user: impl Into<UserId>) -> usize {
-        let user = user.into();
-        let generation = self.epoch.fetch_add(1, Ordering::SeqCst) + 1;
-        let mut ended = 0;
-        let mut locked = self.users.lock(&user);
-        if let Some(row) = locked.row() {
-            for id in &row.keys {
-                let mut families = self.shard(*id).lock();
-                if let Some(family) = families.get_mut(id)
-                    && family.stamp < generation
-                    && !std::mem::replace(&mut family.is_dead, true)
-                {
-                    ended += 1;
-                }
-            }
-        }
-        drop(locked);
-        // After the families: a refresh that is dated after this finds its family dead.
-        self.denylist.deny_user(user.as_str());
-        ended
-    }
-
     /// Frees log-ins that are over, of the next so many shards: each has at most some thousand,
     /// and a lock of its own. Call it now and then; a log-in does so too before it is refused.
     pub fn sweep(&self, shards: usize) -> usize {
@@ -456,7 +272,7 @@ impl TokenIssuer {
         })
     }
 
-    fn shard(&self, id: u128) -> &Mutex<HashMap<u128, Family>> {
+    pub(super) fn shard(&self, id: u128) -> &Mutex<HashMap<u128, Family>> {
         &self.families[id as usize & (self.families.len() - 1)]
     }
 }
@@ -490,140 +306,6 @@ fn check_extra(extra: &str) -> Result<(), LogInError> {
     }
 }
 
-/// Builds a [`TokenIssuer`]; made by [`TokenIssuer::builder`].
-#[derive(Debug)]
-#[must_use = "a builder does nothing until it builds"]
-pub struct TokenIssuerBuilder {
-    ring: KeyRing,
-    issuer: Option<String>,
-    audience: Option<String>,
-    access: Duration,
-    idle: Duration,
-    absolute: Duration,
-    grace: Duration,
-    max_families: u64,
-    max_denied: usize,
-    wall: WallClock,
-}
-
-impl TokenIssuerBuilder {
-    /// What tokens say of who issued them (`iss`). Has to be said.
-    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
-        self.issuer = Some(issuer.into());
-        self
-    }
-
-    /// For whom they are (`aud`). Has to be said.
-    pub fn audience(mut self, audience: impl Into<String>) -> Self {
-        self.audience = Some(audience.into());
-        self
-    }
-
-    /// How long an access token lives; 15 minutes by default. Verifiers elsewhere, who do not see the
-    /// denylist, learn of a log-out after so long.
-    pub fn access_ttl(mut self, ttl: Duration) -> Self {
-        self.access = ttl;
-        self
-    }
-
-    /// How long a log-in lives without being refreshed; 14 days by default.
-    pub fn idle(mut self, idle: Duration) -> Self {
-        self.idle = idle;
-        self
-    }
-
-    /// How long a log-in lives at all; 30 days by default.
-    pub fn absolute(mut self, absolute: Duration) -> Self {
-        self.absolute = absolute;
-        self
-    }
-
-    /// For how long a token that was used is answered with the current pair instead of being
-    /// taken for stolen; 10 seconds by default, a minute at most. A thief who is as quick as that is not
-    /// noticed before one of the two tokens is used again.
-    pub fn grace(mut self, grace: Duration) -> Self {
-        self.grace = grace;
-        self
-    }
-
-    /// How many log-ins there may be; a million by default.
-    pub fn max_log_ins(mut self, max: u64) -> Self {
-        self.max_families = max;
-        self
-    }
-
-    /// How many entries the denylist may have before it revokes more than it was asked to;
-    /// a million by default.
-    pub fn max_denied(mut self, max: usize) -> Self {
-        self.max_denied = max;
-        self
-    }
-
-    /// The clock; the system's by default.
-    pub fn clock(mut self, wall: WallClock) -> Self {
-        self.wall = wall;
-        self
-    }
-
-    /// Builds the issuer.
-    ///
-    /// # Errors
-    /// [`TokenBuildError`] says what is missing or makes no sense.
-    pub fn build(self) -> Result<TokenIssuer, TokenBuildError> {
-        let issuer = self.issuer.ok_or(TokenBuildError::Missing("issuer"))?;
-        let audience = self.audience.ok_or(TokenBuildError::Missing("audience"))?;
-        let key = self.ring.active();
-        let header = header(
-            key.ok_or(TokenBuildError::Missing("an active key"))?,
-            ACCESS,
-        );
-        let wrong = |setting, expected| Err(TokenBuildError::Setting { setting, expected });
-        let (idle, absolute) = (seconds(self.idle), seconds(self.absolute));
-        if self.access.as_secs() == 0 || self.access > Duration::from_secs(24 * 3600) {
-            return wrong("access_ttl", "1 second to 24 hours");
-        }
-        if idle == 0 || idle > absolute {
-            return wrong("idle", "at least a second, and no longer than absolute");
-        }
-        if self.grace > Duration::from_secs(60) {
-            return wrong("grace", "a minute at most");
-        }
-        if issuer.len() + audience.len() > MAX_TOKEN / 8 {
-            return wrong("issuer and audience", "1024 bytes together at most");
-        }
-        let secrets = Secrets::draw().map_err(|_| TokenBuildError::Entropy)?;
-        let shards = (self.max_families / PER_SHARD).next_power_of_two();
-        let shards = shards.clamp(MIN_SHARDS, MAX_SHARDS) as usize;
-        // Verifiers accept a token for up to five minutes after its end.
-        let longest = self.access + Duration::from_secs(300);
-        Ok(TokenIssuer {
-            header,
-            secrets,
-            families: (0..shards).map(|_| Mutex::new(HashMap::new())).collect(),
-            users: Users::new(shards),
-            epoch: AtomicU64::new(0),
-            held: AtomicU64::new(0),
-            sweep_at: AtomicU64::new(0),
-            denylist: Arc::new(Denylist::new(self.max_denied, longest, self.wall.clone())),
-            settings: Settings {
-                issuer,
-                audience,
-                access: self.access.as_secs(),
-                idle,
-                absolute,
-                grace: self.grace.as_secs(),
-                max_families: self.max_families,
-                wall: self.wall,
-            },
-            ring: self.ring,
-        })
-    }
-}
-
-/// Log-ins per shard when there are as many as there may be.
-const PER_SHARD: u64 = 4096;
-const MIN_SHARDS: u64 = 64;
-const MAX_SHARDS: u64 = 1 << 14;
 /// Shards that are looked at before a log-in is refused.
 const SWEEP_IF_FULL: usize = 4;
 /// Tokens that may have been used within the grace.

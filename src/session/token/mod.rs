@@ -106,20 +106,25 @@ mod claims;
 mod denylist;
 mod error;
 mod issuer;
+mod issuer_builder;
 mod json;
 mod jwk;
 mod keys;
+mod log_out;
+mod pair;
 mod refresh;
 mod verified;
 mod verifier;
 
 pub use claims::ClaimsRef;
 pub use denylist::Denylist;
-pub use error::{KeyError, Part, Scope, TokenBuildError, TokenError};
-pub use issuer::{
-    Deadline, LogInError, RefreshError, Refreshed, TokenIssuer, TokenIssuerBuilder, TokenPair,
+pub use error::{
+    Deadline, KeyError, LogInError, Part, RefreshError, Scope, TokenBuildError, TokenError,
 };
+pub use issuer::TokenIssuer;
+pub use issuer_builder::TokenIssuerBuilder;
 pub use keys::{Algorithm, KeyRing, KeyRingBuilder};
+pub use pair::{Refreshed, TokenPair};
 pub use verifier::{TokenVerifier, TokenVerifierBuilder};
 
 #[cfg(all(test, tenfold_shuttle))]

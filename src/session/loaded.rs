@@ -1,0 +1,103 @@
+//! What a store says of a session.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use super::SessionKey;
+use super::users::{User, UserId};
+
+/// Counts the saves of one session; never repeats, not even after a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(pub(super) u64);
+
+impl Version {
+    /// The number, to send it along with a form.
+    pub const fn to_u64(self) -> u64 {
+        self.0
+    }
+
+    /// The version of this number.
+    pub const fn from_u64(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "version {:#x}", self.0)
+    }
+}
+
+/// A session as it was when it was loaded: its data, which it derefs to, and what
+/// belongs to that.
+#[derive(Clone)]
+pub struct Loaded {
+    pub(super) data: Arc<[u8]>,
+    pub(super) user: Option<Arc<User>>,
+    pub(super) version: Version,
+    pub(super) created: u64,
+    pub(super) ends: u64,
+}
+
+impl Loaded {
+    /// The data; not copied.
+    pub fn data(&self) -> &Arc<[u8]> {
+        &self.data
+    }
+
+    /// Which version it is, for [`MemoryStore::save`].
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Whose session it is, if they have logged in.
+    pub fn user(&self) -> Option<&UserId> {
+        self.user.as_ref().map(|user| &user.id)
+    }
+
+    /// When it was begun, or its user logged in: seconds since 1970.
+    pub fn created(&self) -> u64 {
+        self.created
+    }
+
+    /// When it ends, if nobody loads it any more: seconds since 1970.
+    pub fn ends(&self) -> u64 {
+        self.ends
+    }
+}
+
+impl Deref for Loaded {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.data
+    }
+}
+
+impl fmt::Debug for Loaded {
+    /// Keeps the data to itself, which may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded")
+            .field("bytes", &self.data.len())
+            .field("user", &self.user())
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One of a user's sessions, for a list of devices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionInfo {
+    /// Which; opens nothing.
+    pub key: SessionKey,
+    /// When it was begun: seconds since 1970.
+    pub created: u64,
+    /// When it was last used, as far as its idle deadline goes: seconds since 1970.
+    pub seen: u64,
+    /// When it ends, if it is not used again: seconds since 1970.
+    pub ends: u64,
+    /// Its data: where it was begun, with what browser.
+    pub data: Arc<[u8]>,
+}

@@ -1,0 +1,131 @@
+//! The end of sessions: of one, or of all of a user's.
+
+use std::sync::Arc;
+
+use super::error::LogError;
+use super::id::{SessionKey, SessionToken};
+use super::loaded::SessionInfo;
+use super::revocations::Record;
+use super::shard::Entry;
+use super::stats::Count;
+use super::store::MemoryStore;
+use super::users::UserId;
+use crate::sync::atomic::Ordering;
+
+impl MemoryStore {
+    /// Ends a session. Says whether there was one to end; either way there is none now.
+    /// One that was cycled meanwhile goes on under its new token: who has to be sure of a
+    /// user, not a token, uses [`revoke_user`](Self::revoke_user).
+    ///
+    /// # Errors
+    /// [`LogError`]: a restart may bring it back; try again.
+    pub fn revoke(&self, token: &SessionToken) -> Result<bool, LogError> {
+        self.revoke_key(token.key())
+    }
+
+    /// Ends the session of this key: one of [`sessions_of`](Self::sessions_of).
+    ///
+    /// # Errors
+    /// [`LogError`]: a restart may bring it back; try again.
+    pub fn revoke_key(&self, key: SessionKey) -> Result<bool, LogError> {
+        let key = key.0;
+        let logged = self.log(Record::Session { key }).map_err(LogError);
+        let now = self.now();
+        let removed = {
+            let mut shard = self.shard(key);
+            let removed = shard.remove(key);
+            if removed.is_some() {
+                self.note(|scan| scan.revoked(Record::Session { key }));
+            }
+            removed
+        };
+        let Some(entry) = removed else {
+            return logged.map(|()| false);
+        };
+        let was_live = self.settings.lifetime.is_live(&entry, now);
+        self.retire(vec![entry]);
+        self.count(Count::Revoked);
+        logged.map(|()| was_live)
+    }
+
+    /// Ends all sessions of a user, those being begun or cycled meanwhile too, except
+    /// one, if you like: that of who asks. Says how many.
+    ///
+    /// When it returns, no load of theirs succeeds any more, on any thread. What is
+    /// logged in after that is a new session and lives.
+    ///
+    /// # Errors
+    /// [`LogError`]: they are over, but a restart may bring them back; try again.
+    pub fn revoke_user(
+        &self,
+        user: impl Into<UserId>,
+        except: Option<&SessionToken>,
+    ) -> Result<usize, LogError> {
+        let user = user.into();
+        let except = except.map(|token| token.key().0);
+        let generation = self.epoch.fetch_add(1, Ordering::SeqCst) + 1;
+        let record = Record::of_user(&user, generation, except);
+        let logged = self.log(record).map_err(LogError);
+        let now = self.now();
+        let mut out = Vec::new();
+        let mut ended = 0;
+        let mut locked = self.users.lock(&user);
+        if let Some(row) = locked.row() {
+            // Whoever loads the one that is spared sees it spared.
+            let mut spared = except.map(|key| (key, self.shard(key)));
+            row.user.raise(generation);
+            if let Some((key, shard)) = &mut spared
+                && let Some(entry) = shard.get_mut(*key)
+            {
+                let was = entry.user.as_ref().is_some_and(|u| u.id == user);
+                entry.stamp = if was { generation } else { entry.stamp };
+            }
+            drop(spared);
+            // Whoever began a snapshot before this waits for nothing: the note says it.
+            if let Some(scan) = &mut *self.scan.lock() {
+                scan.revoked(record);
+            }
+            row.keys.retain(|&key| {
+                let mut shard = self.shard(key);
+                let over = shard.get(key).is_none_or(Entry::is_revoked);
+                if over && let Some(entry) = shard.remove(key) {
+                    ended += usize::from(now < self.settings.lifetime.end(&entry));
+                    out.push(entry);
+                }
+                !over
+            });
+            locked.tidy();
+        }
+        drop(locked);
+        self.counts.add(Count::Revoked as usize, out.len() as u64);
+        self.release(out.len());
+        logged.map(|()| ended)
+    }
+
+    /// The sessions of a user, the oldest first.
+    pub fn sessions_of(&self, user: impl Into<UserId>) -> Vec<SessionInfo> {
+        let user = user.into();
+        let keys = {
+            let mut locked = self.users.lock(&user);
+            locked.row().map_or_else(Vec::new, |row| row.keys.clone())
+        };
+        let now = self.now();
+        let lifetime = self.settings.lifetime;
+        let mut all: Vec<_> = keys
+            .into_iter()
+            .filter_map(|key| {
+                let shard = self.shard(key);
+                let entry = shard.get(key)?;
+                lifetime.is_live(entry, now).then(|| SessionInfo {
+                    key: SessionKey(key),
+                    created: u64::from(entry.created),
+                    seen: u64::from(entry.seen),
+                    ends: u64::from(lifetime.end(entry)),
+                    data: Arc::clone(&entry.data),
+                })
+            })
+            .collect();
+        all.sort_by_key(|info| (info.created, info.key));
+        all
+    }
+}
