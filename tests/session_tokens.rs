@@ -1,4 +1,4 @@
-//! Bad tokens, each with the error it gets, and the known answers of the RFCs.
+//! Bad tokens, each with the error it gets.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -704,72 +704,6 @@ fn key_sets_are_read_and_written_without_secrets() {
 }
 
 #[test]
-fn the_rfcs_known_answers() {
-    let decode = |text: &str| {
-        let jwks = format!(r#"{{"keys":[{text}]}}"#);
-        KeyRing::builder().jwks(&jwks).build().unwrap()
-    };
-    // RFC 7515, A.1.
-    let joe = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
-    let joes =
-        b"{\"iss\":\"joe\",\r\n \"exp\":1300819380,\r\n \"http://example.com/is_root\":true}";
-    let secret =
-        "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
-    let a1 = format!(
-        "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.{joe}.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
-    );
-    let hs = KeyRing::builder()
-        .hs256("k", &unbase64(secret))
-        .build()
-        .unwrap();
-    assert_eq!(hs.verify_jws(&a1, NOW).unwrap(), joes);
-    // A.2 and A.4: RS256 and ES512, which no key here can be used for.
-    for header in ["eyJhbGciOiJSUzI1NiJ9", "eyJhbGciOiJFUzUxMiJ9"] {
-        let token = format!("{header}.{joe}.AAAA");
-        assert_eq!(
-            hs.verify_jws(&token, NOW),
-            Err(TokenError::AlgorithmMismatch)
-        );
-    }
-    // A.3.
-    let es = decode(
-        r#"{"kty":"EC","crv":"P-256","kid":"k","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
-            "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}"#,
-    );
-    let a3 = format!(
-        "eyJhbGciOiJFUzI1NiJ9.{joe}.DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q"
-    );
-    assert_eq!(es.verify_jws(&a3, NOW).unwrap(), joes);
-    // A.5: unsecured.
-    let a5 = format!("eyJhbGciOiJub25lIn0.{joe}.");
-    assert_eq!(
-        es.verify_jws(&a5, NOW),
-        Err(TokenError::Malformed(Part::Parts))
-    );
-    // RFC 7520, 4.4.
-    let kid = "018c0ae5-4d9b-471b-bfd6-eef314bc7037";
-    let hs = KeyRing::builder().hs256(
-        kid,
-        &unbase64("hJtXIZ2uSN5kbQfbtTNWbpdmhkV8FJG-Onbc6mxCcYg"),
-    );
-    let cookbook = "eyJhbGciOiJIUzI1NiIsImtpZCI6IjAxOGMwYWU1LTRkOWItNDcxYi1iZmQ2LWVlZjMxNGJjNzAzNyJ9.\
-        SXTigJlzIGEgZGFuZ2Vyb3VzIGJ1c2luZXNzLCBGcm9kbywgZ29pbmcgb3V0IHlvdXIgZG9vci4gWW91IHN0ZXAgb250byB0aGUgcm9hZCwgYW5kIGlmIHlvdSBkb24ndCBrZWVwIHlvdXIgZmVldCwgdGhlcmXigJlzIG5vIGtub3dpbmcgd2hlcmUgeW91IG1pZ2h0IGJlIHN3ZXB0IG9mZiB0by4.\
-        s0h6KThzkfBBBkLspW1h84VsJZFTsPPqMDA7g1Md7p0";
-    let text = hs.build().unwrap().verify_jws(cookbook, NOW).unwrap();
-    assert!(text.starts_with("It’s a dangerous business, Frodo".as_bytes()));
-    // RFC 8037, A.4.
-    let ed = decode(
-        r#"{"kty":"OKP","crv":"Ed25519","kid":"k","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#,
-    );
-    let a4 = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.\
-        hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
-    assert_eq!(
-        ed.verify_jws(a4, NOW).unwrap(),
-        b"Example of Ed25519 signing"
-    );
-}
-
-#[test]
 fn cookies_keep_the_rules_of_their_prefix() {
     let cookie = HostCookie::new("rt", SameSite::Strict).unwrap();
     let set = cookie
@@ -829,14 +763,4 @@ fn encode(bytes: &[u8]) -> String {
     bits.chunks(6)
         .map(|six| char::from(LETTERS[usize::from(value(six))]))
         .collect()
-}
-
-fn unbase64(text: &str) -> Vec<u8> {
-    let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let values = text.chars().map(|c| alphabet.find(c).unwrap() as u8);
-    let bits: Vec<u8> = values
-        .flat_map(|v| (0..6).rev().map(move |bit| v >> bit & 1))
-        .collect();
-    let byte = |eight: &[u8]| eight.iter().fold(0, |v, bit| v << 1 | bit);
-    bits.chunks_exact(8).map(byte).collect()
 }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::BuildError;
+use super::id::Entropy;
 use super::restore::{self, Restored};
 use super::revocations::{RevocationLog, Revocations};
 use super::shard::Lifetime;
@@ -46,6 +47,7 @@ pub(super) struct Settings {
     pub(super) per_user: PerUser,
     pub(super) max_data: usize,
     pub(super) wall: WallClock,
+    pub(super) entropy: Entropy,
     pub(super) log: Option<Arc<dyn RevocationLog>>,
 }
 
@@ -84,6 +86,7 @@ impl MemoryStoreBuilder {
                 per_user: PerUser::default(),
                 max_data: 64 << 10,
                 wall: WallClock::default(),
+                entropy: getrandom::fill,
                 log: None,
             },
             idle: Duration::from_secs(30 * 60),

@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, io};
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -27,10 +27,10 @@ use super::base64url;
 pub struct SessionToken([u8; BYTES]);
 
 impl SessionToken {
-    /// Draws a new one from the operating system.
-    pub(super) fn draw() -> Result<Self, getrandom::Error> {
+    /// Draws a new one.
+    pub(super) fn draw(entropy: Entropy) -> io::Result<Self> {
         let mut token = Self([0; BYTES]);
-        getrandom::fill(&mut token.0)?;
+        entropy(&mut token.0)?;
         Ok(token)
     }
 
@@ -106,6 +106,10 @@ impl fmt::Display for SessionKey {
     }
 }
 
+/// What fills a slice with random bits, or fails: the operating system, but for a test of what
+/// becomes of its failure.
+pub(super) type Entropy = fn(&mut [u8]) -> Result<(), getrandom::Error>;
+
 const BYTES: usize = 32;
 const TEXT: usize = 43;
 
@@ -116,7 +120,7 @@ mod tests {
     #[test]
     fn a_cookie_is_read_as_it_was_written() {
         for _ in 0..200 {
-            let token = SessionToken::draw().unwrap();
+            let token = SessionToken::draw(getrandom::fill).unwrap();
             let cookie = token.reveal();
             assert_eq!(cookie.len(), TEXT);
             assert!(SessionToken::parse(&cookie).unwrap() == token);

@@ -107,7 +107,7 @@ impl MemoryStore {
             let len = data.len();
             return Err(CreateError::TooLarge { len, max });
         }
-        let token = SessionToken::draw().map_err(|error| CreateError::Entropy(error.into()))?;
+        let token = SessionToken::draw(self.settings.entropy).map_err(CreateError::Entropy)?;
         self.reserve()?;
         let now = self.now();
         let entry = Entry {
@@ -352,3 +352,24 @@ const MIN_SHARDS: usize = 64;
 const MAX_SHARDS: usize = 1 << 14;
 /// How often a compare-and-swap is tried.
 pub(super) const ATTEMPTS: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::CycleError;
+
+    #[test]
+    fn without_random_bits_there_are_no_new_tokens_and_the_old_ones_stay() {
+        let mut store = MemoryStore::builder().build().unwrap();
+        let (token, _) = store.create(None, b"cart".as_slice()).unwrap();
+        store.settings.entropy = |_| Err(getrandom::Error::UNSUPPORTED);
+        let refused = store.create(Some("ada".into()), b"".as_slice());
+        assert!(matches!(refused, Err(CreateError::Entropy(_))));
+        assert!(matches!(store.cycle(&token), Err(CycleError::Entropy(_))));
+        let refused = store.log_in(&token, "ada");
+        assert!(matches!(refused, Err(CycleError::Entropy(_))));
+        assert_eq!(store.load(&token).as_deref(), Some(&b"cart"[..]));
+        assert!(store.sessions_of("ada").is_empty());
+        assert_eq!((store.len(), store.stats().cycled), (1, 0));
+    }
+}

@@ -2,15 +2,16 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::access::{Access, check_extra};
 use super::denylist::Denylist;
 use super::error::{Deadline, LogInError, RefreshError};
 use super::issuer_builder::TokenIssuerBuilder;
-use super::json::{self, MOST_MEMBERS};
 use super::keys::KeyRing;
 use super::pair::{Refreshed, TokenPair};
 use super::refresh::{Current, Family, Secrets, name};
+use crate::session::WallClock;
+use crate::session::id::Entropy;
 use crate::session::users::{UserId, Users};
-use crate::session::{WallClock, base64url};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -30,6 +31,9 @@ pub struct TokenIssuer {
     pub(super) epoch: AtomicU64,
     pub(super) held: AtomicU64,
     pub(super) sweep_at: AtomicU64,
+    /// What tokens without a log-in are numbered from, and how many there were.
+    pub(super) first_id: u128,
+    pub(super) issued: AtomicU64,
     pub(super) denylist: Arc<Denylist>,
 }
 
@@ -42,6 +46,7 @@ pub(super) struct Settings {
     pub(super) grace: u64,
     pub(super) max_families: u64,
     pub(super) wall: WallClock,
+    pub(super) entropy: Entropy,
 }
 
 impl TokenIssuer {
@@ -65,7 +70,7 @@ impl TokenIssuer {
         let user = user.into();
         check_extra(extra)?;
         let mut random = [0; 48];
-        getrandom::fill(&mut random).map_err(|_| LogInError::Entropy)?;
+        (self.settings.entropy)(&mut random).map_err(|_| LogInError::Entropy)?;
         let (mut id, mut salt) = ([0; 16], [0; 32]);
         id.copy_from_slice(&random[..16]);
         salt.copy_from_slice(&random[16..]);
@@ -233,37 +238,14 @@ impl TokenIssuer {
     ) -> Option<TokenPair> {
         let family = name(id);
         let expires = current.issued.saturating_add(self.settings.access);
-        let mut claims = String::with_capacity(256 + extra.len());
-        let texts = [
-            ("{\"iss\":", &*self.settings.issuer),
-            (",\"aud\":", &*self.settings.audience),
-            (",\"sub\":", user.as_str()),
-            (",\"sid\":", &family),
-            (
-                ",\"jti\":",
-                &self.secrets.access_id(id, salt, current.number),
-            ),
-        ];
-        for (member, text) in texts {
-            claims.push_str(member);
-            json::write_text(text, &mut claims);
-        }
-        for (member, moment) in [(",\"iat\":", current.issued), (",\"exp\":", expires)] {
-            claims.push_str(member);
-            claims.push_str(&moment.to_string());
-        }
-        if !extra.is_empty() {
-            claims.push(',');
-            claims.push_str(extra);
-        }
-        claims.push('}');
-        let mut access = String::with_capacity(self.header.len() + claims.len() * 4 / 3 + 96);
-        access.push_str(&self.header);
-        access.push('.');
-        base64url::encode_to(claims.as_bytes(), &mut access);
-        let (signature, len) = self.ring.active()?.sign(access.as_bytes())?;
-        access.push('.');
-        base64url::encode_to(&signature[..len], &mut access);
+        let access = self.sign(&Access {
+            subject: user.as_str(),
+            family: Some(&family),
+            id: &self.secrets.access_id(id, salt, current.number),
+            issued: current.issued,
+            expires,
+            extra,
+        })?;
         Some(TokenPair {
             access,
             refresh: self.secrets.token(id, salt, current.number),
@@ -287,30 +269,7 @@ impl fmt::Debug for TokenIssuer {
     }
 }
 
-/// Extra claims stand in the same object as ours, where none may come twice.
-fn check_extra(extra: &str) -> Result<(), LogInError> {
-    let wrong = |expected| Err(LogInError::Extra { expected });
-    if extra.len() > MOST_EXTRA {
-        return wrong("4096 bytes at most");
-    }
-    let object = format!("{{{extra}}}");
-    let mut takes_ours = false;
-    let read = json::object(&object, MOST_MEMBERS - OURS.len(), |name, _| {
-        takes_ours |= OURS.contains(&name);
-        Some(())
-    });
-    match read {
-        Some(()) if takes_ours => wrong("others than those the issuer sets"),
-        Some(()) => Ok(()),
-        None => wrong("members of a JSON object, without its braces"),
-    }
-}
-
 /// Shards that are looked at before a log-in is refused.
 const SWEEP_IF_FULL: usize = 4;
 /// Tokens that may have been used within the grace.
 const MOST_IN_GRACE: usize = 16;
-const MOST_EXTRA: usize = 4096;
-const OURS: [&str; 9] = [
-    "iss", "aud", "sub", "sid", "jti", "iat", "exp", "nbf", "typ",
-];

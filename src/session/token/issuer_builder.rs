@@ -9,6 +9,7 @@ use super::keys::KeyRing;
 use super::refresh::Secrets;
 use super::verifier::{ACCESS, MAX_TOKEN, header};
 use crate::session::WallClock;
+use crate::session::id::Entropy;
 use crate::session::users::Users;
 use crate::session::wall::seconds;
 use crate::sync::Mutex;
@@ -28,6 +29,7 @@ pub struct TokenIssuerBuilder {
     max_families: u64,
     max_denied: usize,
     wall: WallClock,
+    entropy: Entropy,
 }
 
 impl TokenIssuerBuilder {
@@ -43,6 +45,7 @@ impl TokenIssuerBuilder {
             max_families: 1_000_000,
             max_denied: 1_000_000,
             wall: WallClock::default(),
+            entropy: getrandom::fill,
         }
     }
 
@@ -130,7 +133,9 @@ impl TokenIssuerBuilder {
         if issuer.len() + audience.len() > MAX_TOKEN / 8 {
             return wrong("issuer and audience", "1024 bytes together at most");
         }
-        let secrets = Secrets::draw().map_err(|_| TokenBuildError::Entropy)?;
+        let secrets = Secrets::draw(self.entropy).map_err(|_| TokenBuildError::Entropy)?;
+        let mut first_id = [0; 16];
+        (self.entropy)(&mut first_id).map_err(|_| TokenBuildError::Entropy)?;
         let shards = (self.max_families / PER_SHARD).next_power_of_two();
         let shards = shards.clamp(MIN_SHARDS, MAX_SHARDS) as usize;
         // Verifiers accept a token for up to five minutes after its end.
@@ -143,6 +148,8 @@ impl TokenIssuerBuilder {
             epoch: AtomicU64::new(0),
             held: AtomicU64::new(0),
             sweep_at: AtomicU64::new(0),
+            first_id: u128::from_le_bytes(first_id),
+            issued: AtomicU64::new(0),
             denylist: Arc::new(Denylist::new(self.max_denied, longest, self.wall.clone())),
             settings: Settings {
                 issuer,
@@ -153,6 +160,7 @@ impl TokenIssuerBuilder {
                 grace: self.grace.as_secs(),
                 max_families: self.max_families,
                 wall: self.wall,
+                entropy: self.entropy,
             },
             ring: self.ring,
         })
@@ -163,3 +171,30 @@ impl TokenIssuerBuilder {
 const PER_SHARD: u64 = 4096;
 const MIN_SHARDS: u64 = 64;
 const MAX_SHARDS: u64 = 1 << 14;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::token::{LogInError, RefreshError};
+
+    fn builder(entropy: Entropy) -> TokenIssuerBuilder {
+        let ring = KeyRing::builder().hs256("a", &[7; 32]).active("a");
+        let mut builder = TokenIssuer::builder(ring.build().unwrap());
+        builder.entropy = entropy;
+        builder.issuer("me").audience("api")
+    }
+
+    #[test]
+    fn without_random_bits_nobody_is_logged_in_anew_and_all_others_stay() {
+        let none: Entropy = |_| Err(getrandom::Error::UNSUPPORTED);
+        assert_eq!(builder(none).build().err(), Some(TokenBuildError::Entropy));
+        let mut issuer = builder(getrandom::fill).build().unwrap();
+        let pair = issuer.log_in("ada", "").unwrap();
+        issuer.settings.entropy = none;
+        assert_eq!(issuer.log_in("bob", ""), Err(LogInError::Entropy));
+        assert_eq!(issuer.len(), 1);
+        // A refresh needs none.
+        assert!(issuer.refresh(pair.refresh()).is_ok());
+        assert_eq!(issuer.refresh("x"), Err(RefreshError::Malformed));
+    }
+}

@@ -194,8 +194,12 @@ impl KeyRingBuilder {
         self.add(kid, Algorithm::EdDsa, public, Some(Private::EdDsa(pair)))
     }
 
-    /// A public key for Ed25519. It only verifies.
+    /// A public key for Ed25519. It only verifies. The few points that anybody can sign for are
+    /// no keys.
     pub fn ed25519_public(self, kid: &str, key: &[u8; 32]) -> Self {
+        if is_weak(key) {
+            return self.bad(kid, "a point of Ed25519 that has a secret");
+        }
         self.add(kid, Algorithm::EdDsa, Public::EdDsa(*key), None)
     }
 
@@ -314,4 +318,29 @@ impl fmt::Debug for KeyRingBuilder {
     }
 }
 
+/// Whether the point is one of the eight of small order, or spelled with a number beyond the field: for those a
+/// signature is found without a secret.
+fn is_weak(key: &[u8; 32]) -> bool {
+    let mut number = *key;
+    // The sign.
+    number[31] &= 0x7f;
+    let [low, middle @ .., high] = number;
+    let is_beyond = low >= 0xed && high == 0x7f && middle == [0xff; 30];
+    let is_last = low == 0xec && high == 0x7f && middle == [0xff; 30];
+    let is_first = low <= 1 && high == 0 && middle == [0; 30];
+    is_beyond || is_last || is_first || number == OF_ORDER_8[0] || number == OF_ORDER_8[1]
+}
+
+const OF_ORDER_8: [[u8; 32]; 2] = [
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,
+        0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53,
+        0xfc, 0x05,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
+        0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
+        0x03, 0x7a,
+    ],
+];
 const MIN_SECRET: usize = 32;

@@ -102,6 +102,7 @@
 //! * RFC 9700, section 4.14.2: rotation, and ending what was reused.
 //! * OWASP ASVS 5.0, *Self-contained Tokens*.
 
+mod access;
 mod claims;
 mod denylist;
 mod error;
@@ -127,5 +128,7 @@ pub use keys::{Algorithm, KeyRing, KeyRingBuilder};
 pub use pair::{Refreshed, TokenPair};
 pub use verifier::{TokenVerifier, TokenVerifierBuilder};
 
+#[cfg(test)]
+mod key_tests;
 #[cfg(all(test, tenfold_shuttle))]
 mod models;

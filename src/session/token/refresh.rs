@@ -5,6 +5,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::session::base64url;
+use crate::session::id::Entropy;
 use crate::session::users::UserId;
 
 /// One log-in: what all its refresh tokens have in common. No token is in it, nor anything
@@ -50,10 +51,10 @@ pub(super) struct Secrets {
 }
 
 impl Secrets {
-    pub(super) fn draw() -> Result<Self, getrandom::Error> {
+    pub(super) fn draw(entropy: Entropy) -> Result<Self, getrandom::Error> {
         let draw = || {
             let mut secret = Zeroizing::new([0; 32]);
-            getrandom::fill(&mut *secret)?;
+            entropy(&mut *secret)?;
             Ok(hmac::Key::new(hmac::HMAC_SHA256, &*secret))
         };
         Ok(Self {
