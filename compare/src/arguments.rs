@@ -35,11 +35,13 @@ pub enum Block {
     Queue,
     Replica,
     Router,
+    Session,
     Singleflight,
+    Token,
 }
 
 impl Block {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Balance,
         Self::Bloom,
         Self::CacheHitRatio,
@@ -48,7 +50,9 @@ impl Block {
         Self::Queue,
         Self::Replica,
         Self::Router,
+        Self::Session,
         Self::Singleflight,
+        Self::Token,
     ];
 
     /// The feature of this crate that brings the block's rivals.
@@ -60,7 +64,9 @@ impl Block {
             Self::Queue => "queue",
             Self::Replica => "replica",
             Self::Router => "router",
+            Self::Session => "session",
             Self::Singleflight => "singleflight",
+            Self::Token => "token",
         }
     }
 }
@@ -76,7 +82,9 @@ impl fmt::Display for Block {
             Self::Queue => "queue",
             Self::Replica => "replica",
             Self::Router => "router",
+            Self::Session => "session",
             Self::Singleflight => "singleflight",
+            Self::Token => "token",
         })
     }
 }

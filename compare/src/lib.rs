@@ -20,7 +20,13 @@ pub mod bloom;
 pub mod cache;
 #[cfg(any(feature = "cache", feature = "replica"))]
 pub mod callgrind;
-#[cfg(any(feature = "cache", feature = "replica", feature = "singleflight"))]
+#[cfg(any(
+    feature = "cache",
+    feature = "replica",
+    feature = "session",
+    feature = "singleflight",
+    feature = "token"
+))]
 pub mod counting;
 #[cfg(feature = "queue")]
 pub mod queue;
@@ -33,11 +39,17 @@ pub mod replica;
     feature = "queue",
     feature = "replica",
     feature = "router",
-    feature = "singleflight"
+    feature = "session",
+    feature = "singleflight",
+    feature = "token"
 ))]
 pub mod report;
 pub mod restart;
 #[cfg(feature = "router")]
 pub mod router;
+#[cfg(feature = "session")]
+pub mod session;
 #[cfg(feature = "singleflight")]
 pub mod singleflight;
+#[cfg(feature = "token")]
+pub mod token;

@@ -14,6 +14,10 @@ fn main() -> ExitCode {
     if let Some(code) = compare::replica::child() {
         return code;
     }
+    #[cfg(feature = "token")]
+    if let Some(code) = compare::token::child() {
+        return code;
+    }
     let arguments = match arguments::parse(std::env::args_os().skip(1)) {
         Ok(Request::Help) => {
             println!("{}", arguments::usage());
@@ -45,8 +49,12 @@ fn measure(arguments: &Arguments) -> Result<ExitCode, String> {
         "replica" => compare::replica::measure(arguments)?,
         #[cfg(feature = "router")]
         "router" => compare::router::measure(arguments)?,
+        #[cfg(feature = "session")]
+        "session" => compare::session::measure(arguments)?,
         #[cfg(feature = "singleflight")]
         "singleflight" => compare::singleflight::measure(arguments)?,
+        #[cfg(feature = "token")]
+        "token" => compare::token::measure(arguments)?,
         feature => {
             return compare::restart::with_feature(feature, std::env::args_os().skip(1));
         }

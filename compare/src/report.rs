@@ -71,6 +71,68 @@ impl Row {
     }
 }
 
+/// Prints a table for each metric, in the order in which they came, and why somebody is not judged or missing.
+pub fn print(rows: &[Row]) {
+    let mut metrics: Vec<&str> = Vec::new();
+    for row in rows {
+        if !metrics.contains(&row.metric) {
+            metrics.push(row.metric);
+        }
+    }
+    for metric in metrics {
+        let rows: Vec<_> = rows.iter().filter(|row| row.metric == metric).collect();
+        let mut names: Vec<&str> = Vec::new();
+        for (name, _) in rows.iter().flat_map(|row| &row.peers) {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+        let head = ["", "goal", "reached", "ahead", "tenfold"].into_iter();
+        let mut table = Table::new(head.chain(names.iter().copied()));
+        for row in &rows {
+            let reached = row.goal.map(|goal| match row.better {
+                Better::Higher => row.ours >= goal,
+                Better::Lower => row.ours <= goal,
+            });
+            let own = [
+                row.goal.map(figure),
+                reached.map(|is| if is { "yes" } else { "no" }.to_owned()),
+                row.ratio().map(|ratio| format!("{ratio:.2}x")),
+                Some(figure(row.ours)),
+            ];
+            let peer = |name: &&str| row.peers.iter().find(|(peer, _)| peer == name);
+            let peers = names
+                .iter()
+                .map(|name| peer(name).map(|(_, value)| figure(*value)));
+            table.row(&row.workload, own.into_iter().chain(peers));
+        }
+        let unit = rows.first().map_or("", |row| row.unit);
+        table.print(&format!("{metric}: {unit}"));
+    }
+    let mut said: Vec<&(String, String)> = Vec::new();
+    for reason in rows.iter().flat_map(|row| &row.context) {
+        if !said.contains(&reason) {
+            said.push(reason);
+        }
+    }
+    if !said.is_empty() {
+        println!();
+    }
+    for (name, why) in said {
+        println!("  {name}: {why}");
+    }
+}
+
+fn figure(value: f64) -> String {
+    match value {
+        _ if value.is_nan() => "-".into(),
+        _ if value >= 1e6 => format!("{:.2} M", value / 1e6),
+        _ if value >= 100e3 => format!("{:.0} k", value / 1e3),
+        _ if value >= 100.0 => format!("{value:.0}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
 /// How many times better `ours` is than `other`, unless that has no answer.
 pub fn ratio(ours: f64, other: f64, better: Better) -> Option<f64> {
     let ratio = match better {

@@ -43,7 +43,7 @@ impl MemoryStore {
             return logged.map(|()| false);
         };
         let was_live = self.settings.lifetime.is_live(&entry, now);
-        self.retire(vec![entry]);
+        self.retire([entry]);
         self.count(Count::Revoked);
         logged.map(|()| was_live)
     }

@@ -87,7 +87,7 @@ impl MemoryStore {
             if let Some(entry) = key.and_then(|key| shard.remove(key)) {
                 self.note(|scan| scan.revoked(Record::Session { key: entry.key }));
                 drop(shard);
-                self.retire(vec![entry]);
+                self.retire([entry]);
                 self.count(Count::Evicted);
                 return true;
             }
@@ -178,12 +178,15 @@ impl MemoryStore {
 
     fn sweep_shard(&self, shard: &mut Shard, slots: usize, out: &mut Vec<Entry>) -> (usize, bool) {
         let (lifetime, now) = (self.settings.lifetime, self.now());
-        shard.sweep(slots, |entry| !lifetime.is_live(entry, now), out)
+        // Not whether their users were logged out everywhere: that has taken them out itself, and
+        // to look it up for each would be most of the time.
+        shard.sweep(slots, |entry| now >= lifetime.end(entry), out)
     }
 
     /// Counts sessions out that were removed, and takes them from their users' lists.
     /// Called without any lock.
-    pub(super) fn retire(&self, out: Vec<Entry>) {
+    pub(super) fn retire(&self, out: impl IntoIterator<Item = Entry, IntoIter: ExactSizeIterator>) {
+        let out = out.into_iter();
         self.release(out.len());
         for entry in out {
             if let Some(user) = &entry.user {

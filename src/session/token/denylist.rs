@@ -31,6 +31,10 @@ pub struct Denylist {
     /// they may have tokens again.
     shards: Vec<Mutex<Shard>>,
     len: AtomicU64,
+    /// How many of them are users: none is looked for where there are none.
+    users: AtomicU64,
+    /// How many are tokens and log-ins.
+    named: AtomicU64,
     max: u64,
     /// The longest life of a token, leeway included.
     longest: u64,
@@ -64,6 +68,8 @@ impl Denylist {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::new(Shard::default())).collect(),
             len: AtomicU64::new(0),
+            users: AtomicU64::new(0),
+            named: AtomicU64::new(0),
             max: max as u64,
             longest: crate::session::wall::seconds(longest),
             all: AtomicU64::new(0),
@@ -112,6 +118,21 @@ impl Denylist {
         self.all.fetch_max(self.wall.now() + 1, Ordering::SeqCst);
     }
 
+    /// Whether this log-in (`sid`) was revoked by itself: for a connection that lives longer than the token it was
+    /// opened with.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tenfold::session::WallClock;
+    /// # use tenfold::session::token::Denylist;
+    /// let list = Denylist::new(100_000, Duration::from_secs(900), WallClock::system());
+    /// list.deny_family("c3VjaC1hLWZhbWlseS1pcw", "ada");
+    /// assert!(list.has_family("c3VjaC1hLWZhbWlseS1pcw") && !list.has_family("another"));
+    /// ```
+    pub fn has_family(&self, family: &str) -> bool {
+        self.named.load(Ordering::SeqCst) > 0 && self.holds(hash(FAMILY, family), 0)
+    }
+
     /// How many entries there are.
     pub fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed) as usize
@@ -126,6 +147,9 @@ impl Denylist {
     /// was revoked.
     pub(super) fn first_date(&self, user: &str) -> u64 {
         let all = self.all.load(Ordering::SeqCst);
+        if self.users.load(Ordering::SeqCst) == 0 {
+            return all;
+        }
         let key = hash(USER, user);
         let shard = self.shard(key).lock();
         let row = shard.rows.find(key as u64, |row| row.what == key);
@@ -139,24 +163,31 @@ impl Denylist {
         if issued < self.all.load(Ordering::SeqCst) {
             return Some(Scope::All);
         }
-        if self.len.load(Ordering::SeqCst) == 0 {
+        if self.named.load(Ordering::SeqCst) > 0 {
+            for (scope, kind, text) in [
+                (Scope::Token, TOKEN, &claims.id),
+                (Scope::Family, FAMILY, &claims.family),
+            ] {
+                if let Some(text) = text
+                    && self.holds(hash(kind, &text.get()), 0)
+                {
+                    return Some(scope);
+                }
+            }
+        }
+        let user = claims.subject.as_ref()?;
+        if self.users.load(Ordering::SeqCst) == 0 {
             return None;
         }
-        let holds = |key: u128, until: u64| {
-            let shard = self.shard(key).lock();
-            let row = shard.rows.find(key as u64, |row| row.what == key);
-            row.is_some_and(|row| until < row.before || row.before == 0)
-        };
-        let parts = [
-            (Scope::Token, TOKEN, claims.id, 0),
-            (Scope::Family, FAMILY, claims.family, 0),
-            (Scope::User, USER, claims.subject, issued),
-        ];
-        let mut parts = parts.into_iter();
-        parts.find_map(|(scope, kind, text, issued)| {
-            let key = hash(kind, &text?.get());
-            holds(key, issued).then_some(scope)
-        })
+        self.holds(hash(USER, &user.get()), issued)
+            .then_some(Scope::User)
+    }
+
+    /// Whether it is on the list, for a token of that date.
+    fn holds(&self, key: u128, issued: u64) -> bool {
+        let shard = self.shard(key).lock();
+        let row = shard.rows.find(key as u64, |row| row.what == key);
+        row.is_some_and(|row| issued < row.before || row.before == 0)
     }
 
     /// Notes it, unless there are too many already.
@@ -190,6 +221,8 @@ impl Denylist {
             self.len.fetch_sub(1, Ordering::SeqCst);
             return false;
         }
+        // Before it can be found: who then sees none has come before it.
+        self.kind(before).fetch_add(1, Ordering::SeqCst);
         let row = Row { what, before, ends };
         shard
             .rows
@@ -200,10 +233,21 @@ impl Denylist {
     /// Takes out what is over.
     fn sweep(&self, shard: &mut Shard, now: u64) {
         let held = shard.rows.len();
-        shard.rows.retain(|row| now < row.ends);
+        shard.rows.retain(|row| {
+            let stays = now < row.ends;
+            if !stays {
+                self.kind(row.before).fetch_sub(1, Ordering::SeqCst);
+            }
+            stays
+        });
         let left = held - shard.rows.len();
         self.len.fetch_sub(left as u64, Ordering::SeqCst);
         shard.next_sweep = now + SWEEP_EVERY;
+    }
+
+    /// Only users have a date.
+    fn kind(&self, before: u64) -> &AtomicU64 {
+        if before > 0 { &self.users } else { &self.named }
     }
 
     fn shard(&self, key: u128) -> &Mutex<Shard> {

@@ -1,0 +1,69 @@
+//! Ours: the verifier has a denylist, that nothing is on, and remembers tokens.
+
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
+use std::time::Duration;
+use tenfold::session::token::{KeyRing, TokenIssuer, TokenVerifier};
+
+use super::subject::{
+    AUDIENCE, Algorithm, FAMILY, ISSUER, KID, LIFE, SCOPE, SECRET, SUBJECT, Signer,
+};
+
+pub(super) struct Ours {
+    issuer: TokenIssuer,
+    verifier: TokenVerifier,
+}
+
+impl Ours {
+    pub(super) fn new(algorithm: Algorithm) -> Self {
+        let random = SystemRandom::new();
+        let ring = KeyRing::builder();
+        let (ring, public) = match algorithm {
+            Algorithm::Hs256 => (
+                ring.hs256(KID, &SECRET),
+                Some(KeyRing::builder().hs256(KID, &SECRET)),
+            ),
+            Algorithm::EdDsa => {
+                let key = Ed25519KeyPair::generate_pkcs8(&random).expect("there is randomness");
+                (ring.ed25519(KID, key.as_ref()), None)
+            }
+            Algorithm::Es256 => {
+                let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random);
+                (
+                    ring.es256(KID, key.expect("there is randomness").as_ref()),
+                    None,
+                )
+            }
+        };
+        let ring = ring.active(KID).build().expect("that is a key");
+        let public = public.unwrap_or_else(|| KeyRing::builder().jwks(&ring.to_jwks()));
+        let issuer = TokenIssuer::builder(ring).issuer(ISSUER).audience(AUDIENCE);
+        let issuer = issuer.access_ttl(Duration::from_secs(LIFE));
+        let issuer = issuer.build().expect("all is said");
+        let verifier = TokenVerifier::builder(public.build().expect("that is a key"))
+            .issuer(ISSUER)
+            .audience(AUDIENCE)
+            .denylist(issuer.denylist())
+            // As many as are verified again and again; few of the others.
+            .cache(256);
+        Self {
+            verifier: verifier.build().expect("all is said"),
+            issuer,
+        }
+    }
+}
+
+impl Signer for Ours {
+    /// With a name that is drawn for it, and the other claims as everybody's.
+    fn sign(&self, _: u64) -> String {
+        let extra = format!("\"session\":\"{FAMILY}\",\"scope\":\"{SCOPE}\"");
+        self.issuer.issue(SUBJECT, &extra).expect("it is signed")
+    }
+
+    fn verify(&self, token: &str) -> bool {
+        let verified = self.verifier.verify(token, |claims| {
+            claims.subject().is_some_and(|subject| subject == SUBJECT)
+        });
+        verified == Ok(true)
+    }
+}
