@@ -1,5 +1,6 @@
 //! Refresh tokens: what users of rotation complained of, and what a thief would try.
 
+use std::collections::HashSet;
 use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
@@ -369,4 +370,59 @@ fn there_are_no_more_log_ins_than_may_be() {
         .count();
     assert!((1..=10).contains(&attempts));
     assert!(world.issuer.len() <= 10);
+}
+
+/// A service has no log-in to end: its tokens are revoked one by one, or with its name.
+#[test]
+fn a_token_without_a_log_in_is_revoked_alone_or_with_its_subject() {
+    let world = World::new();
+    let issue = || {
+        world
+            .issuer
+            .issue("basket", "\"scope\":\"reserve\"")
+            .unwrap()
+    };
+    let verify = |token: &str| {
+        world.verifier.verify(token, |claims| {
+            assert_eq!(claims.family(), None);
+            assert_eq!(claims.expires() - claims.issued().unwrap(), 900);
+            (
+                claims.id().unwrap().into_owned(),
+                claims.subject().unwrap().into_owned(),
+            )
+        })
+    };
+    let tokens: Vec<_> = (0..1000).map(|_| issue()).collect();
+    let ids: HashSet<_> = tokens
+        .iter()
+        .map(|token| verify(token).unwrap().0)
+        .collect();
+    assert_eq!(ids.len(), tokens.len(), "each has a name of its own");
+    assert_eq!(verify(&tokens[0]).unwrap().1, "basket");
+    let list = world.issuer.denylist();
+    world
+        .verifier
+        .verify(&tokens[0], |claims| list.deny(claims))
+        .unwrap();
+    assert_eq!(verify(&tokens[0]), Err(TokenError::Revoked(Scope::Token)));
+    assert!(verify(&tokens[1]).is_ok());
+    list.deny_user("basket");
+    assert_eq!(verify(&tokens[1]), Err(TokenError::Revoked(Scope::User)));
+    // One that is issued afterwards is dated after it.
+    world.pass(1);
+    assert!(verify(&issue()).is_ok());
+    assert!(world.issuer.issue("basket", "\"sub\":\"ada\"").is_err());
+    assert!(world.issuer.is_empty());
+}
+
+/// A connection that lives longer than its token asks whether its log-in does.
+#[test]
+fn a_connection_hears_of_the_end_of_its_log_in() {
+    let world = World::new();
+    let (pair, other) = (world.log_in("ada"), world.log_in("ada"));
+    let list = world.issuer.denylist();
+    assert!(!list.has_family(pair.family()));
+    world.issuer.log_out(pair.refresh()).unwrap();
+    assert!(list.has_family(pair.family()) && !list.has_family(other.family()));
+    assert!(!list.has_family("") && !list.has_family("another name"));
 }

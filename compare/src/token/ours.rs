@@ -44,8 +44,8 @@ impl Ours {
             .issuer(ISSUER)
             .audience(AUDIENCE)
             .denylist(issuer.denylist())
-            // As many as are verified again and again; few of the others.
-            .cache(256);
+            // Many more than are verified again and again, and fewer than the others are.
+            .cache(1024);
         Self {
             verifier: verifier.build().expect("all is said"),
             issuer,

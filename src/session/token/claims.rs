@@ -160,8 +160,9 @@ fn moment(name: &'static str, value: Value<'_>) -> Result<u64, &'static str> {
     let Value::Number(number) = value else {
         return Err(name);
     };
-    if number.len() <= 15 && number.bytes().all(|digit| digit.is_ascii_digit()) {
-        return number.parse().map_err(|_| name);
+    let digits = number.bytes().map(|byte| byte.wrapping_sub(b'0'));
+    if number.len() <= 15 && digits.clone().all(|digit| digit <= 9) {
+        return Ok(digits.fold(0, |number, digit| number * 10 + u64::from(digit)));
     }
     let number: f64 = number.parse().map_err(|_| name)?;
     let is_moment = (0.0..=MOST).contains(&number) && number.is_sign_positive();

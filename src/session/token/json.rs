@@ -89,6 +89,17 @@ pub(super) fn object<'a>(
     (reader.at == text.len()).then_some(())
 }
 
+/// Reads what stands between the braces of an object, and has at least one member.
+pub(super) fn members<'a>(
+    text: &'a str,
+    most: usize,
+    mut member: impl FnMut(&'a str, Value<'a>) -> Option<()>,
+) -> Option<()> {
+    let mut reader = Reader { text, at: 0 };
+    reader.skip_space();
+    reader.members(MOST_DEPTH, most.min(MOST_MEMBERS), None, &mut member)
+}
+
 /// The elements of an array that was read as a value.
 pub(super) fn elements<'a>(array: &'a str, mut element: impl FnMut(Value<'a>)) {
     let mut reader = Reader { text: array, at: 1 };
@@ -135,6 +146,18 @@ impl<'a> Reader<'a> {
         if self.eat(b'}').is_some() {
             return Some(());
         }
+        self.members(depth, most, Some(b'}'), member)?;
+        self.eat(b'}')
+    }
+
+    /// Up to this byte, or the end of the text.
+    fn members(
+        &mut self,
+        depth: usize,
+        most: usize,
+        end: Option<u8>,
+        member: &mut dyn FnMut(&'a str, Value<'a>) -> Option<()>,
+    ) -> Option<()> {
         let mut names = [""; MOST_MEMBERS];
         for count in 0..most {
             let name = self.string()?;
@@ -148,7 +171,7 @@ impl<'a> Reader<'a> {
             let value = self.value(depth)?;
             member(name.raw, value)?;
             self.skip_space();
-            if self.eat(b'}').is_some() {
+            if self.peek() == end {
                 return Some(());
             }
             self.eat(b',')?;
@@ -231,6 +254,7 @@ impl<'a> Reader<'a> {
         let from = self.at;
         let mut is_escaped = false;
         loop {
+            self.skip_plain();
             match self.peek()? {
                 b'"' => break,
                 b'\\' => {
@@ -245,6 +269,28 @@ impl<'a> Reader<'a> {
         let raw = &self.text[from..self.at];
         self.at += 1;
         Some(Text { raw, is_escaped })
+    }
+
+    /// Goes on, eight bytes at a time, as long as none ends the string, begins an escape or is no text; a byte more may be
+    /// plain.
+    fn skip_plain(&mut self) {
+        const ONES: u64 = 0x0101_0101_0101_0101;
+        const HIGH: u64 = 0x80 * ONES;
+        // The lowest mark is right, those above it may be wrong.
+        let zeros = |bytes: u64| bytes.wrapping_sub(ONES) & !bytes & HIGH;
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        for (count, eight) in rest.as_chunks::<8>().0.iter().enumerate() {
+            let bytes = u64::from_le_bytes(*eight);
+            let quotes = zeros(bytes ^ (ONES * u64::from(b'"')));
+            let escapes = zeros(bytes ^ (ONES * u64::from(b'\\')));
+            let controls = bytes.wrapping_sub(ONES * 0x20) & !bytes & HIGH;
+            let marks = quotes | escapes | controls;
+            if marks != 0 {
+                self.at += count * 8 + marks.trailing_zeros() as usize / 8;
+                return;
+            }
+        }
+        self.at += rest.len() / 8 * 8;
     }
 
     fn escape(&mut self) -> Option<()> {
@@ -281,6 +327,14 @@ pub(super) fn write_text(text: &str, out: &mut String) {
     use std::fmt::Write as _;
 
     out.push('"');
+    if !text
+        .bytes()
+        .any(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f))
+    {
+        out.push_str(text);
+        out.push('"');
+        return;
+    }
     for letter in text.chars() {
         match letter {
             '"' => out.push_str("\\\""),
@@ -346,6 +400,62 @@ mod tests {
             "{\"a\":[1,]}",
         ] {
             assert!(!reads(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn members_are_read_without_their_braces() {
+        let count = |text| {
+            let mut count = 0;
+            let read = members(text, MOST_MEMBERS, |_, _| {
+                count += 1;
+                Some(())
+            });
+            read.map(|()| count)
+        };
+        assert_eq!(count("\"a\":1"), Some(1));
+        assert_eq!(count(" \"a\" : {\"b\":{}} , \"c\":[] "), Some(2));
+        for wrong in [
+            "",
+            " ",
+            "\"a\":1,",
+            "\"a\":1}",
+            "{\"a\":1}",
+            "\"a\":1}{\"b\":2",
+            "\"a\":1,\"a\":2",
+            "\"a\"",
+            "\"a\":",
+            "1",
+        ] {
+            assert_eq!(count(wrong), None, "{wrong}");
+        }
+    }
+
+    /// Strings are read eight bytes at a time.
+    #[test]
+    fn a_string_ends_where_it_does_wherever_that_is() {
+        for before in 0..20 {
+            let plain = "é~ !x[]{},:"
+                .chars()
+                .cycle()
+                .take(before)
+                .collect::<String>();
+            for (inside, is_text) in [
+                ("", true),
+                ("\\\"", true),
+                ("\\\\", true),
+                ("\u{7f}\u{80}\u{7ff}", true),
+                ("\u{1f}", false),
+                ("\n", false),
+                ("\0", false),
+                ("\\", false),
+                ("\"", false),
+            ] {
+                let text = format!("{{\"{plain}{inside}{plain}\":1}}");
+                let as_value = format!("{{\"a\":\"{plain}{inside}{plain}\"}}");
+                assert_eq!(reads(&as_value), is_text, "{as_value:?}");
+                assert_eq!(reads(&text), is_text && !inside.contains('\\'), "{text:?}");
+            }
         }
     }
 
