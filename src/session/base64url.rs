@@ -9,15 +9,15 @@ pub(super) fn decode<'a>(text: &[u8], out: &'a mut [u8]) -> Option<&'a [u8]> {
     let (fours, rest) = text.as_chunks::<4>();
     let (threes, last) = out.as_chunks_mut::<3>();
     for (four, three) in fours.iter().zip(threes) {
-        let bits = bits_of(four);
+        let bits = bits_of(*four);
         wrong |= bits;
         let [_, bytes @ ..] = bits.to_be_bytes();
         *three = bytes;
     }
     // As if zeros followed, which stand for bits that are none.
     let (bits, spare) = match *rest {
-        [one, two] => (bits_of(&[one, two, ZERO, ZERO]), 0xffff),
-        [one, two, three] => (bits_of(&[one, two, three, ZERO]), 0xff),
+        [one, two] => (bits_of([one, two, ZERO, ZERO]), 0xffff),
+        [one, two, three] => (bits_of([one, two, three, ZERO]), 0xff),
         _ => (0, 0),
     };
     wrong |= bits;
@@ -65,7 +65,7 @@ pub(super) fn encode(bytes: &[u8]) -> String {
 }
 
 /// The 24 bits that four letters stand for; more, if one is no letter.
-fn bits_of(&[one, two, three, four]: &[u8; 4]) -> u32 {
+fn bits_of([one, two, three, four]: [u8; 4]) -> u32 {
     VALUES[usize::from(one)] << 18
         | VALUES[usize::from(two)] << 12
         | VALUES[usize::from(three)] << 6

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::error::{Part, TokenError};
-use super::json::{self, MOST_MEMBERS, Text, Value};
+use super::json::{self, MOST_MEMBERS, Place, Text, Value};
 
 /// The claims of a token that was verified, where they lie. What is asked for is
 /// borrowed, unless it was written with escapes.
@@ -148,6 +148,57 @@ impl fmt::Debug for ClaimsRef<'_> {
     }
 }
 
+/// Claims that were read, kept with their text.
+pub(super) struct KeptClaims {
+    text: Box<str>,
+    /// `iss`, `sub`, `aud`, `jti`, `sid`.
+    places: [Option<Place>; 5],
+    expires: u64,
+    issued: Option<u64>,
+    not_before: Option<u64>,
+}
+
+impl KeptClaims {
+    pub(super) fn of(claims: &ClaimsRef<'_>) -> Option<Self> {
+        let values = [
+            claims.issuer.map(Value::Text),
+            claims.subject.map(Value::Text),
+            claims.audience,
+            claims.id.map(Value::Text),
+            claims.family.map(Value::Text),
+        ];
+        let mut places = [None; 5];
+        for (place, value) in places.iter_mut().zip(values) {
+            if let Some(value) = value {
+                *place = Some(value.place(claims.text)?);
+            }
+        }
+        Some(Self {
+            text: claims.text.into(),
+            places,
+            expires: claims.expires,
+            issued: claims.issued,
+            not_before: claims.not_before,
+        })
+    }
+
+    pub(super) fn get(&self) -> ClaimsRef<'_> {
+        let [issuer, subject, audience, id, family] = self.places;
+        let text = |place: Option<Place>| place.and_then(|place| place.text(&self.text));
+        ClaimsRef {
+            text: &self.text,
+            issuer: text(issuer),
+            subject: text(subject),
+            audience: audience.map(|place| place.value(&self.text)),
+            id: text(id),
+            family: text(family),
+            expires: self.expires,
+            issued: self.issued,
+            not_before: self.not_before,
+        }
+    }
+}
+
 fn string<'a>(name: &'static str, value: Value<'a>) -> Result<Text<'a>, &'static str> {
     match value {
         Value::Text(text) => Ok(text),
@@ -171,3 +222,39 @@ fn moment(name: &'static str, value: Value<'_>) -> Result<u64, &'static str> {
 
 /// Beyond 2^53 not every second is a number.
 const MOST: f64 = 9_007_199_254_740_992.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_claims_say_what_they_said() {
+        for payload in [
+            r#"{"exp":5}"#,
+            r#"{"iss":"me","sub":"a\u0064a","aud":"api","jti":"","sid":"f","exp":5,"iat":3,"nbf":4}"#,
+            r#"{"aud":["web", "api"],"x":[{"y":"iss"}],"exp":5.5,"sub":"\"\\"}"#,
+            r#"{"aud":7,"exp":5,"iss":"api"}"#,
+        ] {
+            let read = ClaimsRef::read(payload.as_bytes()).unwrap();
+            let kept = KeptClaims::of(&read).unwrap();
+            let again = kept.get();
+            let texts = |claims: &ClaimsRef<'_>| {
+                let texts = [
+                    claims.issuer(),
+                    claims.subject(),
+                    claims.id(),
+                    claims.family(),
+                ];
+                texts.map(|text| text.map(Cow::into_owned))
+            };
+            assert_eq!(texts(&again), texts(&read));
+            let rest = |claims: &ClaimsRef<'_>| (claims.expires, claims.issued, claims.not_before);
+            assert_eq!(rest(&again), rest(&read));
+            assert_eq!(again.as_json(), payload);
+            for audience in ["api", "web", "iss"] {
+                let audience = [audience.to_owned()];
+                assert_eq!(again.is_for(&audience), read.is_for(&audience));
+            }
+        }
+    }
+}

@@ -25,6 +25,62 @@ pub(super) struct Text<'a> {
     is_escaped: bool,
 }
 
+/// Where a value lies in its text, for who keeps both.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place {
+    Text(Span, bool),
+    Array(Span),
+    /// Of a kind that nobody keeps the contents of.
+    Other,
+}
+
+type Span = (u32, u32);
+
+fn span(part: &str, text: &str) -> Option<Span> {
+    let from = (part.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
+    let (from, to) = (
+        u32::try_from(from).ok()?,
+        u32::try_from(from + part.len()).ok()?,
+    );
+    (text.get(from as usize..to as usize)? == part).then_some((from, to))
+}
+
+fn part((from, to): Span, text: &str) -> &str {
+    text.get(from as usize..to as usize).unwrap_or_default()
+}
+
+impl Value<'_> {
+    /// None if it does not lie there.
+    pub(super) fn place(&self, text: &str) -> Option<Place> {
+        match self {
+            Self::Text(said) => Some(Place::Text(span(said.raw, text)?, said.is_escaped)),
+            Self::Array(array) => Some(Place::Array(span(array, text)?)),
+            _ => Some(Place::Other),
+        }
+    }
+}
+
+impl Place {
+    /// The value again, of the same text.
+    pub(super) fn value(self, text: &str) -> Value<'_> {
+        match self {
+            Self::Text(span, is_escaped) => Value::Text(Text {
+                raw: part(span, text),
+                is_escaped,
+            }),
+            Self::Array(span) => Value::Array(part(span, text)),
+            Self::Other => Value::Null,
+        }
+    }
+
+    pub(super) fn text(self, text: &str) -> Option<Text<'_>> {
+        match self.value(text) {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
 impl<'a> Text<'a> {
     pub(super) fn is(&self, other: &str) -> bool {
         if self.is_escaped {

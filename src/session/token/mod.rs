@@ -85,8 +85,8 @@
 //! # What it costs
 //!
 //! Verifying HS256 takes a pass over the token for the MAC, one for base64 and one for the claims;
-//! the asymmetric algorithms take 30 to 50 microseconds more, which
-//! [`cache`](TokenVerifierBuilder::cache) saves for tokens that come again. A family is about 250 bytes; an entry
+//! the asymmetric algorithms take 30 to 50 microseconds more.
+//! [`cache`](TokenVerifierBuilder::cache) saves all of that for tokens that come again. A family is about 250 bytes; an entry
 //! of the denylist 48. An empty denylist is an atomic load per token.
 //!
 //! # What it is not
