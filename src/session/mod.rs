@@ -102,6 +102,7 @@
 //! * M. Kolšek, *Session Fixation Vulnerability in Web-based Applications*, 2002.
 //! * What users of such stores reported: each is a test in `tests/session.rs`.
 
+mod async_store;
 mod base64url;
 mod builder;
 mod cookie;
@@ -115,13 +116,16 @@ mod snapshot;
 mod stats;
 mod store;
 pub mod token;
+mod unavailable;
 mod users;
 mod wall;
 
+pub use async_store::AsyncSessionStore;
 pub use builder::{MemoryStoreBuilder, OnFull, PerUser};
 pub use cookie::{CookieError, HostCookie, SameSite};
 pub use error::{
-    BuildError, CreateError, CycleError, LogError, RestoreError, SaveError, SnapshotError,
+    BuildError, CreateError, CycleError, LogError, RestoreError, RevokeError, SaveError,
+    SnapshotError,
 };
 pub use id::{SessionKey, SessionToken};
 pub use restore::{LogRead, Restored};
@@ -130,6 +134,7 @@ pub use session_map::SessionMap;
 pub use snapshot::Snapshot;
 pub use stats::StoreStats;
 pub use store::{Loaded, MemoryStore, SessionInfo, Swept, Version};
+pub use unavailable::{Cause, Unavailable};
 pub use users::UserId;
 pub use wall::WallClock;
 
