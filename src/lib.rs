@@ -51,6 +51,7 @@
 //! | `cache` | yes | [`cache`], [`hash`], [`task`] |
 //! | `postgres` | no | `postgres`, `replica` |
 //! | `queue` | yes | [`queue`], [`hash`], [`task`] |
+//! | `redis` | no | `redis`, `session`, [`cache`], [`hash`], [`task`] |
 //! | `replica` | yes | [`replica`], [`balance`], [`hash`], [`task`] |
 //! | `router` | yes | [`router`], [`hash`], [`task`] |
 //! | `session` | no | `session`, [`hash`] |
@@ -84,6 +85,8 @@ pub mod postgres;
 pub mod queue;
 #[cfg(all(feature = "cache", feature = "queue"))]
 pub mod queue_journal;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "replica")]
 pub mod replica;
 pub mod rng;

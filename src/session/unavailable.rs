@@ -27,11 +27,17 @@ pub enum Unavailable {
         /// How long an answer may take.
         limit: Duration,
     },
-    /// It failed too often, and was not asked.
-    #[error("the session store failed too often: it is asked again in {wait:?}")]
+    /// It failed too often lately, and was not asked.
+    #[error("the session store failed too often, and is left alone for {pause:?}")]
     Suspended {
-        /// How long it is left alone yet.
-        wait: Duration,
+        /// How long it is left alone, from its last failure on.
+        pause: Duration,
+    },
+    /// Others changed the session each time that it was about to be moved.
+    #[error("the session was changed meanwhile, {attempts} times")]
+    Contended {
+        /// How often it was tried.
+        attempts: usize,
     },
     /// It answered that it does not do this now: it is loading, out of memory, or a replica.
     #[error("the session store refused")]
@@ -53,7 +59,7 @@ impl Unavailable {
     pub fn may_have_happened(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::TimedOut { .. } | Self::Malformed { .. } => true,
-            Self::Suspended { .. } | Self::Refused(_) => false,
+            Self::Suspended { .. } | Self::Contended { .. } | Self::Refused(_) => false,
         }
     }
 }
@@ -65,7 +71,8 @@ impl PartialEq for Unavailable {
             (Self::Unreachable(one), Self::Unreachable(two))
             | (Self::Refused(one), Self::Refused(two)) => Arc::ptr_eq(one, two),
             (Self::TimedOut { limit: one }, Self::TimedOut { limit: two })
-            | (Self::Suspended { wait: one }, Self::Suspended { wait: two }) => one == two,
+            | (Self::Suspended { pause: one }, Self::Suspended { pause: two }) => one == two,
+            (Self::Contended { attempts: one }, Self::Contended { attempts: two }) => one == two,
             (Self::Malformed { expected: one }, Self::Malformed { expected: two }) => one == two,
             _ => false,
         }
