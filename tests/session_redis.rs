@@ -8,7 +8,7 @@ mod session_store;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use server::{Server, command};
 use session_store::{Bed, Knobs, begin, every_promise, is_there, run};
@@ -35,6 +35,7 @@ mod in_a_cluster {
 /// A prefix of its own on a server that all tests use.
 struct Redis {
     server: &'static Server,
+    url: String,
     prefix: String,
     only_scripts: bool,
 }
@@ -52,15 +53,19 @@ impl Redis {
         }
     }
 
+    /// By the newer protocol too.
     fn cluster() -> Self {
         static SERVER: OnceLock<Server> = OnceLock::new();
-        Self::on(SERVER.get_or_init(Server::start_cluster))
+        let mut bed = Self::on(SERVER.get_or_init(Server::start_cluster));
+        bed.url += "?protocol=resp3";
+        bed
     }
 
     fn on(server: &'static Server) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         Self {
             server,
+            url: server.url(),
             prefix: format!("test{}", NEXT.fetch_add(1, Ordering::Relaxed)),
             only_scripts: false,
         }
@@ -71,7 +76,7 @@ impl Bed for Redis {
     type Store = RedisStore;
 
     async fn store(&self, knobs: Knobs) -> RedisStore {
-        let builder = patient(&self.server.url())
+        let builder = patient(&self.url)
             .prefix(&self.prefix)
             .idle(knobs.idle)
             .absolute(knobs.absolute)
@@ -249,6 +254,8 @@ fn a_server_that_evicts_keys_is_found_out() {
         let store = patient(&server.url()).build().unwrap();
         let () = server.ask(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
         store.check().await.unwrap();
+        let newer = patient(&format!("{}?protocol=resp3", server.url()));
+        newer.build().unwrap().check().await.unwrap();
         let () = server.ask(&["CONFIG", "SET", "maxmemory", "100mb"]);
         let found = store.check().await.unwrap_err();
         assert!(matches!(found, CheckError::Evicts { policy } if policy == "allkeys-lru"));
@@ -286,22 +293,28 @@ fn while_the_server_is_dead_nothing_is_known_and_then_all_is_there_again() {
         let (token, version) = begin(&store, Some("ada"), b"1 lamp").await;
 
         server.kill();
+        let begun = Instant::now();
         assert_every_call_fails(&store, &token, version, |why| {
             matches!(why, Unavailable::Unreachable(_))
         })
         .await;
+        println!("dead: {CALLS} calls failed in {:?}", begun.elapsed());
         while store.breaker() == BreakerState::Closed {
             assert!(store.load(&token).await.is_err());
         }
         // Nobody waits for it any more.
+        let begun = Instant::now();
         assert_every_call_fails(&store, &token, version, |why| {
             matches!(why, Unavailable::Suspended { .. }) && !why.may_have_happened()
         })
         .await;
+        println!("left alone: {CALLS} calls failed in {:?}", begun.elapsed());
 
         server.resume();
         clock.advance(Duration::from_secs(1));
+        let begun = Instant::now();
         let loaded = store.load(&token).await.unwrap().unwrap();
+        println!("back: loaded after {:?}", begun.elapsed());
         assert_eq!((&loaded[..], loaded.version()), (&b"1 lamp"[..], version));
         assert_eq!(store.breaker(), BreakerState::Closed);
         store.save(&token, version, b"2".as_slice()).await.unwrap();
@@ -318,7 +331,9 @@ fn a_server_that_comes_back_at_once_fails_no_load() {
         for _ in 0..3 {
             server.kill();
             server.resume();
+            let begun = Instant::now();
             assert!(store.load(&token).await.unwrap().is_some());
+            println!("restarted: loaded after {:?}", begun.elapsed());
         }
         // What it kept includes whose session it is.
         assert_eq!(store.revoke_user("ada", None).await.unwrap(), 1);
@@ -343,8 +358,10 @@ fn a_server_that_hangs_is_given_up_in_time_and_taken_up_again() {
 
         server.freeze();
         while store.breaker() == BreakerState::Closed {
+            let begun = Instant::now();
             let why = store.load(&token).await.unwrap_err();
             assert!(matches!(why, Unavailable::TimedOut { .. }), "{why:?}");
+            println!("hangs: given up after {:?}", begun.elapsed());
         }
         let why = store.load(&token).await.unwrap_err();
         assert!(matches!(why, Unavailable::Suspended { .. }));
@@ -376,6 +393,28 @@ fn a_server_that_is_not_there_at_first_is_found_later() {
             ));
         }
         server.resume();
+        clock.advance(Duration::from_secs(1));
+        begin(&store, None, b"").await;
+    });
+}
+
+#[test]
+fn an_error_of_the_first_greeting_does_not_stick() {
+    run(async {
+        let clock = ManualClock::new();
+        let server = Server::start();
+        let url = server.url().replace("://", "://:secret@");
+        let store = patient(&url)
+            .breaker(2, Duration::from_secs(1))
+            .clock(clock.clock())
+            .build()
+            .unwrap();
+        // It has no password yet, so that this one is wrong.
+        while store.breaker() == BreakerState::Closed {
+            let created = store.create(None, b"".as_slice()).await;
+            assert!(matches!(created, Err(CreateError::Unavailable(_))));
+        }
+        let () = server.ask(&["CONFIG", "SET", "requirepass", "secret"]);
         clock.advance(Duration::from_secs(1));
         begin(&store, None, b"").await;
     });
@@ -524,6 +563,9 @@ fn settings_that_make_no_sense_are_refused() {
     let error = builder().build().unwrap_err();
     assert!(matches!(error, RedisBuildError::NoRuntime));
 }
+
+/// As many as [`assert_every_call_fails`] makes.
+const CALLS: usize = 11;
 
 /// None of them says "there is no session".
 async fn assert_every_call_fails(

@@ -114,7 +114,7 @@ end
 local function create(keys, args)
   local key, index, old = keys[1], keys[2], keys[3]
   if redis.call('EXISTS', key) == 1 then
-    return { 'taken' }
+    return { 'occupied' }
   end
   local session = { whose = args[3], data = args[4] }
   local before = nil
@@ -198,7 +198,7 @@ local function cycle(keys, args)
     return malformed()
   end
   if redis.call('EXISTS', keys[2]) == 1 then
-    return { 'taken' }
+    return { 'occupied' }
   end
   remove(keys[1], session)
   if session.whose ~= '' then
@@ -207,27 +207,30 @@ local function cycle(keys, args)
   return { 'ok', write(keys[2], session, tonumber(args[1])) }
 end
 
--- KEYS: the session. ARGV: the version it has to have, if that matters.
-local function revoke(keys, args)
-  -- What is no session goes too, whatever it is.
-  local value = redis.pcall('GET', keys[1])
+-- KEYS: the session. Answers its version and data.
+local function take(keys)
+  local value = redis.call('GET', keys[1])
   if not value then
     return { 'gone' }
   end
-  local session = type(value) == 'string' and read(value)
+  local session = read(value)
   if not session then
-    if args[1] then
-      return malformed()
-    end
-    redis.call('UNLINK', keys[1])
-    return { 'ok', string.rep('\0', 8) }
-  end
-  local version = string.sub(value, 17, 24)
-  if args[1] and args[1] ~= version then
-    return { 'conflict', version }
+    return malformed()
   end
   remove(keys[1], session)
-  return { 'ok', version }
+  return { 'ok', string.sub(value, 17, 24), session.data }
+end
+
+-- KEYS: the session. Answers whether there was one.
+local function revoke(keys)
+  -- What is no session goes too, whatever it is.
+  local value = redis.pcall('GET', keys[1])
+  local session = type(value) == 'string' and read(value)
+  if session then
+    remove(keys[1], session)
+    return 1
+  end
+  return redis.call('UNLINK', keys[1])
 end
 
 -- KEYS: the user's index. ARGV: what their sessions' keys begin with, and the one to spare. Answers how many.

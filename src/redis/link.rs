@@ -173,7 +173,8 @@ fn manager(client: &Client, patience: &Patience) -> RedisResult<ConnectionManage
     let config = ConnectionManagerConfig::new()
         .set_response_timeout(Some(patience.limit))
         .set_connection_timeout(Some(patience.limit * 2))
-        .set_number_of_retries(1);
+        // The next call tries again; this one shall not wait for a pause.
+        .set_number_of_retries(0);
     ConnectionManager::new_lazy_with_config(client.clone(), config)
 }
 

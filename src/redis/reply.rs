@@ -8,10 +8,12 @@ use crate::session::{Unavailable, Version};
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reply {
     Ok(Version),
+    /// It was taken away, at this version and with this data.
+    Taken(Version, Vec<u8>),
     Gone,
     Conflict(Version),
     /// Another session lies where it was to come.
-    Taken,
+    Occupied,
     /// The user has all the sessions one may have.
     Full,
 }
@@ -30,10 +32,13 @@ impl Reply {
             return Err(unexpected());
         };
         match (&word[..], rest) {
+            (b"ok", [Some(version), Some(data)]) => {
+                Ok(Self::Taken(self::version(version)?, data.clone()))
+            }
             (b"ok", [Some(version)]) => Ok(Self::Ok(self::version(version)?)),
             (b"conflict", [Some(version)]) => Ok(Self::Conflict(self::version(version)?)),
             (b"gone", []) => Ok(Self::Gone),
-            (b"taken", []) => Ok(Self::Taken),
+            (b"occupied", []) => Ok(Self::Occupied),
             (b"full", []) => Ok(Self::Full),
             _ => Err(unexpected()),
         }
@@ -103,6 +108,8 @@ mod tests {
         let five = bulk(&5_u64.to_le_bytes());
         let version = Version::from_u64(5);
         assert_eq!(parse(&[bulk(b"ok"), five.clone()]), Ok(Reply::Ok(version)));
+        let taken = parse(&[bulk(b"ok"), five.clone(), bulk(b"data")]);
+        assert_eq!(taken, Ok(Reply::Taken(version, b"data".to_vec())));
         let conflict = parse(&[bulk(b"conflict"), five.clone()]);
         assert_eq!(conflict, Ok(Reply::Conflict(version)));
         assert_eq!(parse(&[bulk(b"gone")]), Ok(Reply::Gone));

@@ -184,52 +184,69 @@ impl RedisStore {
                 Reply::Gone => return Ok(Placed::Gone),
                 Reply::Full => return Err(CreateError::UserFull { max: max_per_user }),
                 // Somebody has drawn the same.
-                Reply::Taken => {}
-                Reply::Conflict(_) => return Err(reply::unexpected().into()),
+                Reply::Occupied => {}
+                Reply::Taken(..) | Reply::Conflict(_) => return Err(reply::unexpected().into()),
             }
         }
     }
 
-    /// Moves a session to the slot of its new user: it is made there, under a token that nobody
-    /// knows yet, before it is taken away here, if it is still what was copied.
+    /// Moves a session to the slot of its new user. A copy is made there, under a token that nobody
+    /// knows yet, before it is taken away here: if that fails, it stays. What was saved in
+    /// between is saved there too, where nobody else is.
     async fn move_to(
         &self,
         token: &SessionToken,
         user: &UserId,
     ) -> Result<SessionToken, CycleError> {
+        let Some(copied) = self.look_up(token, false).await? else {
+            return Err(CycleError::Gone);
+        };
+        let placed = self.place(Some(user), &copied, None).await;
+        let (fresh, begun) = placed.map_err(cycle_error)?.there()?;
         let old = self.keys.session(token.key());
-        for _ in 0..ATTEMPTS {
-            let Some(loaded) = self.look_up(token, false).await? else {
-                return Err(CycleError::Gone);
-            };
-            let placed = self.place(Some(user), &loaded, None).await;
-            let (fresh, _) = placed.map_err(cycle_error)?.there()?;
-            let version = loaded.version().to_u64().to_le_bytes();
-            let reply = self.call(Function::Revoke, &[&old], &[&version]).await?;
-            match Reply::parse(reply)? {
-                Reply::Ok(_) => return Ok(fresh),
-                Reply::Gone => {
-                    self.revoke_key_once(fresh.key()).await?;
-                    return Err(CycleError::Gone);
+        let reply = self.call(Function::Take, &[&old], &[]).await?;
+        match Reply::parse(reply)? {
+            Reply::Taken(version, data) => {
+                if version != copied.version() {
+                    let saved = self.write(&fresh, begun, &data).await;
+                    saved.map_err(|error| match error {
+                        SaveError::Unavailable(unavailable) => unavailable.into(),
+                        _ => CycleError::Gone,
+                    })?;
                 }
-                Reply::Conflict(_) => {
-                    self.revoke_key_once(fresh.key()).await?;
-                }
-                Reply::Full | Reply::Taken => return Err(reply::unexpected().into()),
+                Ok(fresh)
             }
+            Reply::Gone => {
+                self.end(fresh.key()).await?;
+                Err(CycleError::Gone)
+            }
+            _ => Err(reply::unexpected().into()),
         }
-        let attempts = ATTEMPTS;
-        Err(Unavailable::Contended { attempts }.into())
     }
 
-    async fn revoke_key_once(&self, key: SessionKey) -> Result<bool, Unavailable> {
-        let key = self.keys.session(key);
-        let reply = self.call(Function::Revoke, &[&key], &[]).await?;
+    async fn write(
+        &self,
+        token: &SessionToken,
+        expected: Version,
+        data: &[u8],
+    ) -> Result<Version, SaveError> {
+        let key = self.keys.session(token.key());
+        let idle = self.settings.idle.to_string();
+        let expected = expected.to_u64().to_le_bytes();
+        let args = [idle.as_bytes(), &expected, data];
+        let reply = self.call(Function::Save, &[&key], &args).await?;
         match Reply::parse(reply)? {
-            Reply::Ok(_) => Ok(true),
-            Reply::Gone => Ok(false),
-            _ => Err(reply::unexpected()),
+            Reply::Ok(version) => Ok(version),
+            Reply::Gone => Err(SaveError::Gone),
+            Reply::Conflict(current) => Err(SaveError::Conflict { current }),
+            _ => Err(reply::unexpected().into()),
         }
+    }
+
+    async fn end(&self, key: SessionKey) -> Result<bool, Unavailable> {
+        let key = self.keys.session(key);
+        let ended = self.call(Function::Revoke, &[&key], &[]).await?;
+        Ok(reply::number(&ended)? > 0)
     }
 
     fn fits(&self, data: &[u8]) -> Result<(), (usize, usize)> {
@@ -270,17 +287,7 @@ impl AsyncSessionStore for RedisStore {
         let data = data.into();
         self.fits(&data)
             .map_err(|(len, max)| SaveError::TooLarge { len, max })?;
-        let key = self.keys.session(token.key());
-        let idle = self.settings.idle.to_string();
-        let version = expected.to_u64().to_le_bytes();
-        let args = [idle.as_bytes(), &version, &data];
-        let reply = self.call(Function::Save, &[&key], &args).await?;
-        match Reply::parse(reply)? {
-            Reply::Ok(version) => Ok(version),
-            Reply::Gone => Err(SaveError::Gone),
-            Reply::Conflict(current) => Err(SaveError::Conflict { current }),
-            Reply::Full | Reply::Taken => Err(reply::unexpected().into()),
-        }
+        self.write(token, expected, &data).await
     }
 
     async fn cycle(&self, token: &SessionToken) -> Result<SessionToken, CycleError> {
@@ -295,8 +302,8 @@ impl AsyncSessionStore for RedisStore {
             match Reply::parse(reply)? {
                 Reply::Ok(_) => return Ok(fresh),
                 Reply::Gone => return Err(CycleError::Gone),
-                Reply::Taken => {}
-                Reply::Full | Reply::Conflict(_) => return Err(reply::unexpected().into()),
+                Reply::Occupied => {}
+                _ => return Err(reply::unexpected().into()),
             }
         }
     }
@@ -317,7 +324,7 @@ impl AsyncSessionStore for RedisStore {
     }
 
     async fn revoke_key(&self, key: SessionKey) -> Result<bool, RevokeError> {
-        Ok(self.revoke_key_once(key).await?)
+        Ok(self.end(key).await?)
     }
 
     async fn revoke_user(
@@ -395,6 +402,3 @@ fn cycle_error(error: CreateError) -> CycleError {
         CreateError::TooLarge { .. } | CreateError::Full { .. } => reply::unexpected().into(),
     }
 }
-
-/// How often a session that others change all the time is moved.
-const ATTEMPTS: usize = 100;

@@ -33,12 +33,6 @@ pub enum Unavailable {
         /// How long it is left alone, from its last failure on.
         pause: Duration,
     },
-    /// Others changed the session each time that it was about to be moved.
-    #[error("the session was changed meanwhile, {attempts} times")]
-    Contended {
-        /// How often it was tried.
-        attempts: usize,
-    },
     /// It answered that it does not do this now: it is loading, out of memory, or a replica.
     #[error("the session store refused")]
     Refused(#[source] Cause),
@@ -59,7 +53,7 @@ impl Unavailable {
     pub fn may_have_happened(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::TimedOut { .. } | Self::Malformed { .. } => true,
-            Self::Suspended { .. } | Self::Contended { .. } | Self::Refused(_) => false,
+            Self::Suspended { .. } | Self::Refused(_) => false,
         }
     }
 }
@@ -72,7 +66,6 @@ impl PartialEq for Unavailable {
             | (Self::Refused(one), Self::Refused(two)) => Arc::ptr_eq(one, two),
             (Self::TimedOut { limit: one }, Self::TimedOut { limit: two })
             | (Self::Suspended { pause: one }, Self::Suspended { pause: two }) => one == two,
-            (Self::Contended { attempts: one }, Self::Contended { attempts: two }) => one == two,
             (Self::Malformed { expected: one }, Self::Malformed { expected: two }) => one == two,
             _ => false,
         }

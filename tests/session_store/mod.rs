@@ -13,7 +13,7 @@ use std::time::Duration;
 pub use races::{
     a_save_never_undoes_a_revocation, a_user_never_has_more_sessions_than_they_may,
     no_change_is_lost, no_session_escapes_a_concurrent_revoke_user, of_two_cycles_one_wins,
-    of_two_log_ins_one_wins,
+    of_two_log_ins_one_wins, what_is_saved_during_a_log_in_is_kept,
 };
 use tenfold::session::{
     AsyncSessionStore, CreateError, CycleError, PerUser, SaveError, SessionMap, SessionToken,
@@ -80,6 +80,7 @@ macro_rules! every_promise {
             a_save_never_undoes_a_revocation
             of_two_cycles_one_wins
             of_two_log_ins_one_wins
+            what_is_saved_during_a_log_in_is_kept
             no_session_escapes_a_concurrent_revoke_user
             a_user_never_has_more_sessions_than_they_may
         );

@@ -90,6 +90,36 @@ pub async fn of_two_log_ins_one_wins(bed: &impl Bed) {
     }
 }
 
+pub async fn what_is_saved_during_a_log_in_is_kept(bed: &impl Bed) {
+    let store = Arc::new(bed.store(Knobs::default()).await);
+    for _ in 0..ROUNDS {
+        let (token, first) = begin(&*store, None, &[0; 4]).await;
+        let saving = {
+            let (store, token) = (Arc::clone(&store), token.clone());
+            tokio::spawn(async move {
+                let (mut version, mut saved) = (first, 0_u32);
+                loop {
+                    let next = (saved + 1).to_le_bytes();
+                    match store.save(&token, version, &next[..]).await {
+                        Ok(newer) => (version, saved) = (newer, saved + 1),
+                        Err(error) => {
+                            assert_eq!(error, SaveError::Gone);
+                            return saved;
+                        }
+                    }
+                }
+            })
+        };
+        let fresh = store.log_in(&token, "ada").await.unwrap();
+        let saved = saving.await.unwrap();
+        let loaded = store.load(&fresh).await.unwrap().unwrap();
+        assert_eq!(loaded[..], saved.to_le_bytes());
+        let list = store.sessions_of("ada").await.unwrap();
+        assert_eq!(list.len(), 1, "a session that nobody has");
+        store.revoke(&fresh).await.unwrap();
+    }
+}
+
 /// Of four who want another token for the same, one has it, and it is the only one.
 async fn one_wins<S: AsyncSessionStore>(
     store: &S,
