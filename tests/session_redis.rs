@@ -162,6 +162,10 @@ fn keys_hold_no_secret_and_no_name_and_all_of_them_expire() {
             assert!(!key.contains("ada"));
             let left: i64 = bed.server.ask(&["TTL", &key]);
             assert!((1..=1500).contains(&left), "{key}: {left}");
+            if key.contains(":u:") {
+                let listed: usize = bed.server.ask(&["ZCARD", &key]);
+                assert_eq!(listed, 2, "what was cycled is listed still");
+            }
             let dump: Vec<u8> = bed.server.ask(&["DUMP", &key]);
             for token in [&first, &second, &third] {
                 let secret = token.reveal();

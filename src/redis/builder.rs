@@ -14,13 +14,13 @@ use crate::time::Clock;
 /// Builds a [`RedisStore`]; made by [`RedisStore::builder`].
 ///
 /// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), tenfold::redis::RedisBuildError> {
 /// use std::time::Duration;
 /// use tenfold::redis::RedisStore;
 /// use tenfold::session::PerUser;
 ///
-/// // Connects with the first call.
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+/// # let _inside = runtime.enter();
+/// // On a tokio runtime; connects with the first call.
 /// let store = RedisStore::builder("redis://127.0.0.1/")?
 ///     .prefix("shop")
 ///     .idle(Duration::from_secs(15 * 60))
@@ -30,7 +30,7 @@ use crate::time::Clock;
 ///     .build()?;
 /// # drop(store);
 /// assert!(RedisStore::builder("127.0.0.1, please").is_err());
-/// # Ok(()) }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 #[must_use = "a builder does nothing until it builds"]

@@ -47,7 +47,7 @@ pub struct RedisStore {
 
 impl RedisStore {
     /// Begins to describe a store in this server: an address as `redis://127.0.0.1:6379/0`, or what else the crate
-    /// [`redis`](::redis) takes for one. With `?protocol=resp3` a connection that the server closes is noticed at once, and
+    /// `redis` takes for one. With `?protocol=resp3` a connection that the server closes is noticed at once, and
     /// not by the next call.
     ///
     /// # Errors
