@@ -237,6 +237,17 @@ fn a_server_that_forgot_functions_and_scripts_gets_them_again() {
 }
 
 #[test]
+fn a_server_without_functions_gets_scripts() {
+    run(async {
+        let server = Server::start_old();
+        let store = patient(&server.url()).build().unwrap();
+        let (token, _) = begin(&store, Some("ada"), b"").await;
+        let token = store.cycle(&token).await.unwrap();
+        assert!(is_there(&store, &token).await);
+    });
+}
+
+#[test]
 fn without_the_right_to_load_functions_there_are_scripts() {
     run(async {
         let server = Server::start();

@@ -151,7 +151,7 @@ impl RedisStoreBuilder {
     }
 
     /// Builds a store that connects with its first call. Whether the server is fit for it, says
-    /// [`RedisStore::check`].
+    /// [`RedisStore::check`]. The runtime has to have its clock and its I/O enabled.
     ///
     /// # Errors
     /// [`RedisBuildError`]: a setting makes no sense, or there is no tokio runtime here.

@@ -35,6 +35,11 @@ impl Server {
         Self::start_with(&["--appendonly", "yes", "--appendfsync", "always"])
     }
 
+    /// One that knows no functions, as before version 7.
+    pub fn start_old() -> Self {
+        Self::start_with(&["--rename-command", "FCALL", ""])
+    }
+
     /// A cluster of one server, which has all slots, and refuses calls with keys of two.
     pub fn start_cluster() -> Self {
         let server = Self::start_with(&["--cluster-enabled", "yes"]);
