@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every test. Needs Rust, and PostgreSQL's programs, which root on Debian gets
-# installed; the tests start servers of their own and stop only those.
+# Runs every test. Needs Rust, and the programs of PostgreSQL and Redis, which root on Debian
+# gets installed; the tests start servers of their own and stop only those.
 #
 #   ./test.sh          minutes
 #   ./test.sh --long   ten times the random cases, a minute of each fuzz target, and the
@@ -65,6 +65,23 @@ postgresql() {
     apt-get update -q
     apt-get install -q -y --no-install-recommends -o Dpkg::Options::=--force-confold postgresql
     has_postgresql || fail "the package \`postgresql\` was installed, and its programs are not in /usr/lib/postgresql"
+}
+
+redis_server() {
+    command -v redis-server >/dev/null && return 0
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        fail "Redis is missing: install the Debian package \`redis-server\`"
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -q
+    # The package would start a server that nobody here needs.
+    RUNLEVEL=1 apt-get install -q -y --no-install-recommends -o Dpkg::Options::=--force-confold redis-server
+    command -v redis-server >/dev/null || fail "the package \`redis-server\` was installed, and there is no \`redis-server\` in PATH"
+}
+
+# How long calls took while a server was dead, and after it was back.
+redis_figures() {
+    cargo test --quiet --all-features --test session_redis -- --nocapture dead hangs comes_back 2>&1
 }
 
 # What `cargo test` keeps to itself: how long failover and recovery took.
@@ -137,9 +154,11 @@ if [ -n "$long" ]; then
 fi
 
 step "PostgreSQL is there" postgresql
+step "Redis is there" redis_server
 step "unit, integration and example tests" cargo test --all-features --no-fail-fast --lib --tests --examples
 step "the documentation's examples" cargo test --all-features --doc
 step "PostgreSQL: failover and recovery, with their times" postgresql_figures
+step "Redis: sessions through death and return of the server" redis_figures
 step "models of what synchronises by hand" models
 step "stress" stress
 if [ -n "$long" ]; then

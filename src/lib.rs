@@ -31,6 +31,7 @@
 //! | The process dies, and with it the jobs it had accepted | [`queue`] |
 //! | A read model counts an event twice, or cannot be made anew | [`queue::projection`] |
 //! | Somebody logs out, and a slower request logs them in again | `session` |
+//! | Redis is down for a second, and everybody is logged out | `redis::RedisStore` |
 //! | Two tabs refresh with one token, and the user is thrown out | `session::token` |
 //! | Disk code was never tried on a disk that fails | [`queue::storage`], with `SimDisk` |
 //! | Strangers choose the keys | [`hash::TableHasher`], keyed, in every table |
@@ -51,6 +52,7 @@
 //! | `cache` | yes | [`cache`], [`hash`], [`task`] |
 //! | `postgres` | no | `postgres`, `replica` |
 //! | `queue` | yes | [`queue`], [`hash`], [`task`] |
+//! | `redis` | no | `redis`, `session`, [`cache`], [`hash`], [`task`] |
 //! | `replica` | yes | [`replica`], [`balance`], [`hash`], [`task`] |
 //! | `router` | yes | [`router`], [`hash`], [`task`] |
 //! | `session` | no | `session`, [`hash`] |
@@ -84,6 +86,8 @@ pub mod postgres;
 pub mod queue;
 #[cfg(all(feature = "cache", feature = "queue"))]
 pub mod queue_journal;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "replica")]
 pub mod replica;
 pub mod rng;

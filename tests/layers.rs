@@ -28,6 +28,7 @@ const MODULES: &[Module] = &[
         &["balance", "hash", "rng", "stats", "sync", "task", "time"],
     ),
     adapter("postgres", &["replica"]),
+    adapter("redis", &["cache", "session", "sync", "time"]),
 ];
 
 struct Module {

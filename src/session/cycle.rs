@@ -54,7 +54,7 @@ impl MemoryStore {
             self.count(Count::Gone);
             return Err(CycleError::Gone);
         }
-        let fresh = SessionToken::draw(self.settings.entropy).map_err(CycleError::Entropy)?;
+        let fresh = SessionToken::draw_from(self.settings.entropy).map_err(CycleError::Entropy)?;
         // First, so that what counts is written. Nobody loses but who is cycled twice at
         // once, and that session goes on under the winner's token.
         self.log(Record::Session { key: old })

@@ -27,8 +27,15 @@ use super::base64url;
 pub struct SessionToken([u8; BYTES]);
 
 impl SessionToken {
-    /// Draws a new one.
-    pub(super) fn draw(entropy: Entropy) -> io::Result<Self> {
+    /// Draws a new one from the operating system, for a store to begin a session under.
+    ///
+    /// # Errors
+    /// The system gave no random bits.
+    pub fn draw() -> io::Result<Self> {
+        Self::draw_from(getrandom::fill)
+    }
+
+    pub(super) fn draw_from(entropy: Entropy) -> io::Result<Self> {
         let mut token = Self([0; BYTES]);
         entropy(&mut token.0)?;
         Ok(token)
@@ -120,7 +127,7 @@ mod tests {
     #[test]
     fn a_cookie_is_read_as_it_was_written() {
         for _ in 0..200 {
-            let token = SessionToken::draw(getrandom::fill).unwrap();
+            let token = SessionToken::draw().unwrap();
             let cookie = token.reveal();
             assert_eq!(cookie.len(), TEXT);
             assert!(SessionToken::parse(&cookie).unwrap() == token);

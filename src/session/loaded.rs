@@ -41,6 +41,23 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// A session as a store elsewhere holds it. `created` and `ends` are seconds since 1970.
+    pub fn new(
+        data: impl Into<Arc<[u8]>>,
+        user: Option<UserId>,
+        version: Version,
+        created: u64,
+        ends: u64,
+    ) -> Self {
+        Self {
+            data: data.into(),
+            user: user.map(|id| Arc::new(User::new(id))),
+            version,
+            created,
+            ends,
+        }
+    }
+
     /// The data; not copied.
     pub fn data(&self) -> &Arc<[u8]> {
         &self.data
@@ -100,4 +117,24 @@ pub struct SessionInfo {
     pub ends: u64,
     /// Its data: where it was begun, with what browser.
     pub data: Arc<[u8]>,
+}
+
+impl SessionInfo {
+    /// One of the sessions that a store elsewhere holds, by its key, last seen when it was begun.
+    pub fn new(key: SessionKey, created: u64, ends: u64, data: impl Into<Arc<[u8]>>) -> Self {
+        Self {
+            key,
+            created,
+            seen: created,
+            ends,
+            data: data.into(),
+        }
+    }
+
+    /// Says when it was last used.
+    #[must_use]
+    pub fn seen(mut self, seen: u64) -> Self {
+        self.seen = seen;
+        self
+    }
 }

@@ -90,7 +90,8 @@
 //!
 //! # What it is not
 //!
-//! Not shared between processes: another one knows nothing of these sessions. Not a place
+//! Not shared between processes: another one knows nothing of these sessions; `redis::RedisStore` keeps the same promises
+//! for many, behind the same calls ([`AsyncSessionStore`]). Not a place
 //! for secrets: data is kept, and written to snapshots, as it is given. Nor does it authenticate
 //! anybody; it remembers that somebody else did. Its snapshots have checksums against accidents,
 //! and no seal: who can write the file can log in.
@@ -102,6 +103,7 @@
 //! * M. Kolšek, *Session Fixation Vulnerability in Web-based Applications*, 2002.
 //! * What users of such stores reported: each is a test in `tests/session.rs`.
 
+mod async_store;
 mod base64url;
 mod builder;
 mod cookie;
@@ -119,13 +121,16 @@ mod snapshot;
 mod stats;
 mod store;
 pub mod token;
+mod unavailable;
 mod users;
 mod wall;
 
+pub use async_store::AsyncSessionStore;
 pub use builder::{MemoryStoreBuilder, OnFull, PerUser};
 pub use cookie::{CookieError, HostCookie, SameSite};
 pub use error::{
-    BuildError, CreateError, CycleError, LogError, RestoreError, SaveError, SnapshotError,
+    BuildError, CreateError, CycleError, LogError, RestoreError, RevokeError, SaveError,
+    SnapshotError,
 };
 pub use id::{SessionKey, SessionToken};
 pub use loaded::{Loaded, SessionInfo, Version};
@@ -136,6 +141,7 @@ pub use session_map::SessionMap;
 pub use snapshot::Snapshot;
 pub use stats::StoreStats;
 pub use store::MemoryStore;
+pub use unavailable::{Cause, Unavailable};
 pub use users::UserId;
 pub use wall::WallClock;
 

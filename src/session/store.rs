@@ -109,7 +109,7 @@ impl MemoryStore {
             let len = data.len();
             return Err(CreateError::TooLarge { len, max });
         }
-        let token = SessionToken::draw(self.settings.entropy).map_err(CreateError::Entropy)?;
+        let token = SessionToken::draw_from(self.settings.entropy).map_err(CreateError::Entropy)?;
         self.reserve()?;
         let now = self.now();
         let entry = Entry {
@@ -263,16 +263,7 @@ impl MemoryStore {
     /// # Errors
     /// As [`modify`](Self::modify); [`SaveError::NotAMap`] if the data is none.
     pub fn merge(&self, token: &SessionToken, changes: &SessionMap) -> Result<(), SaveError> {
-        let merged = self.modify(token, |data| {
-            let Some(mut map) = SessionMap::from_bytes(data) else {
-                return (None, Err(SaveError::NotAMap));
-            };
-            if !changes.is_changed() {
-                return (None, Ok(()));
-            }
-            changes.apply_to(&mut map);
-            (Some(map.to_bytes()), Ok(()))
-        });
+        let merged = self.modify(token, |data| changes.merged_into(data));
         merged.and_then(|merged| merged)
     }
 
