@@ -31,6 +31,7 @@
 //! | The process dies, and with it the jobs it had accepted | [`queue`] |
 //! | A read model counts an event twice, or cannot be made anew | [`queue::projection`] |
 //! | Somebody logs out, and a slower request logs them in again | `session` |
+//! | A server restarts, and its users are logged out | `session::sticky` |
 //! | Two tabs refresh with one token, and the user is thrown out | `session::token` |
 //! | Disk code was never tried on a disk that fails | [`queue::storage`], with `SimDisk` |
 //! | Strangers choose the keys | [`hash::TableHasher`], keyed, in every table |
@@ -54,6 +55,7 @@
 //! | `replica` | yes | [`replica`], [`balance`], [`hash`], [`task`] |
 //! | `router` | yes | [`router`], [`hash`], [`task`] |
 //! | `session` | no | `session`, [`hash`] |
+//! | `sticky` | no | `session::sticky`, `session`, [`router`] |
 //! | `singleflight` | yes | [`singleflight`], [`hash`], [`task`] |
 //! | `test-util` | no | `queue::storage::SimDisk` |
 //!

@@ -106,6 +106,7 @@ mod base64url;
 mod builder;
 mod cookie;
 mod error;
+mod frame;
 mod id;
 mod restore;
 mod revocations;
@@ -113,8 +114,11 @@ mod session_map;
 mod shard;
 mod snapshot;
 mod stats;
+#[cfg(feature = "sticky")]
+pub mod sticky;
 mod store;
 pub mod token;
+mod transfer;
 mod users;
 mod wall;
 
@@ -123,6 +127,7 @@ pub use cookie::{CookieError, HostCookie, SameSite};
 pub use error::{
     BuildError, CreateError, CycleError, LogError, RestoreError, SaveError, SnapshotError,
 };
+pub use frame::{Frame, FrameError};
 pub use id::{SessionKey, SessionToken};
 pub use restore::{LogRead, Restored};
 pub use revocations::{RevocationFile, RevocationLog, Revocations};
@@ -130,6 +135,7 @@ pub use session_map::SessionMap;
 pub use snapshot::Snapshot;
 pub use stats::StoreStats;
 pub use store::{Loaded, MemoryStore, SessionInfo, Swept, Version};
+pub use transfer::Imported;
 pub use users::UserId;
 pub use wall::WallClock;
 

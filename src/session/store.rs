@@ -54,6 +54,9 @@ pub struct MemoryStore {
     pub(super) first_version: u64,
     /// Which shard is swept next.
     sweep_at: AtomicU64,
+    /// Held while sessions come from another store, so that none comes twice. Locked before
+    /// all others.
+    pub(super) importing: Mutex<()>,
     /// What happens while a snapshot is being written.
     pub(super) scan: Mutex<Option<Scan>>,
     /// Whether there is a scan. Read under the lock of a shard: who sees none there has
@@ -93,6 +96,8 @@ pub struct Loaded {
     version: Version,
     created: u64,
     ends: u64,
+    /// Whether this load moved the idle deadline.
+    pub(super) moved: bool,
 }
 
 impl Loaded {
@@ -185,6 +190,7 @@ impl MemoryStore {
             epoch: AtomicU64::new(begun),
             first_version: begun | 1,
             sweep_at: AtomicU64::new(0),
+            importing: Mutex::new(()),
             scan: Mutex::new(None),
             is_scanned: AtomicU64::new(0),
             counts: Counters::new(),
@@ -262,7 +268,8 @@ impl MemoryStore {
             self.count(Count::Over);
             return None;
         }
-        if touches && now.saturating_sub(entry.seen) > self.settings.touch_every {
+        let moved = touches && now.saturating_sub(entry.seen) > self.settings.touch_every;
+        if moved {
             entry.seen = now;
         }
         let loaded = Loaded {
@@ -271,6 +278,7 @@ impl MemoryStore {
             version: Version(entry.version),
             created: u64::from(entry.created),
             ends: u64::from(lifetime.end(entry)),
+            moved,
         };
         drop(shard);
         self.count(Count::Hits);
@@ -542,15 +550,24 @@ impl MemoryStore {
         user: impl Into<UserId>,
         except: Option<&SessionToken>,
     ) -> Result<usize, LogError> {
-        let user = user.into();
         let except = except.map(|token| token.key().0);
         let generation = self.epoch.fetch_add(1, Ordering::SeqCst) + 1;
-        let record = Record::of_user(&user, generation, except);
+        self.revoke_before(&user.into(), generation, except)
+    }
+
+    /// Ends all sessions of a user with a lower stamp than this generation, except one.
+    pub(super) fn revoke_before(
+        &self,
+        user: &UserId,
+        generation: u64,
+        except: Option<u128>,
+    ) -> Result<usize, LogError> {
+        let record = Record::of_user(user, generation, except);
         let logged = self.log(record).map_err(LogError);
         let now = self.now();
         let mut out = Vec::new();
         let mut ended = 0;
-        let mut locked = self.users.lock(&user);
+        let mut locked = self.users.lock(user);
         if let Some(row) = locked.row() {
             // Whoever loads the one that is spared sees it spared.
             let mut spared = except.map(|key| (key, self.shard(key)));
@@ -558,7 +575,7 @@ impl MemoryStore {
             if let Some((key, shard)) = &mut spared
                 && let Some(entry) = shard.get_mut(*key)
             {
-                let was = entry.user.as_ref().is_some_and(|u| u.id == user);
+                let was = entry.user.as_ref().is_some_and(|u| u.id == *user);
                 entry.stamp = if was { generation } else { entry.stamp };
             }
             drop(spared);
@@ -675,7 +692,7 @@ impl MemoryStore {
     }
 
     /// Counts a session that is about to be, if there is room.
-    fn reserve(&self) -> Result<(), CreateError> {
+    pub(super) fn reserve(&self) -> Result<(), CreateError> {
         let max = self.settings.max_sessions;
         let try_once = || {
             let held = self.held.fetch_add(1, Ordering::Relaxed);
@@ -831,7 +848,7 @@ impl MemoryStore {
     }
 
     /// Tells a snapshot under way. Called under the locks of the shards concerned.
-    fn note(&self, note: impl FnOnce(&mut Scan)) {
+    pub(super) fn note(&self, note: impl FnOnce(&mut Scan)) {
         if self.is_scanned.load(Ordering::SeqCst) > 0
             && let Some(scan) = &mut *self.scan.lock()
         {
