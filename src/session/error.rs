@@ -1,6 +1,6 @@
 use std::io;
 
-use super::Version;
+use super::{Unavailable, Version};
 
 /// A store that could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,9 @@ pub enum CreateError {
         /// How many there may be.
         max: usize,
     },
+    /// The store is elsewhere and gave no answer to go by. A [`MemoryStore`](super::MemoryStore) always answers.
+    #[error("whether the session was begun is not known")]
+    Unavailable(#[from] Unavailable),
 }
 
 /// Data that was not saved. Nothing was written.
@@ -72,6 +75,9 @@ pub enum SaveError {
     /// Keys were to be merged into data that has none.
     #[error("the data of the session is no map of keys")]
     NotAMap,
+    /// The store is elsewhere and gave no answer to go by. A [`MemoryStore`](super::MemoryStore) always answers.
+    #[error("whether the data was saved is not known")]
+    Unavailable(#[from] Unavailable),
 }
 
 /// A session that did not get a new token. It goes on under its old one, unless it is
@@ -94,6 +100,9 @@ pub enum CycleError {
     /// The log of revocations did not take the end of the old token.
     #[error("the end of the old token could not be logged")]
     Log(#[source] io::Error),
+    /// The store is elsewhere and gave no answer to go by. A [`MemoryStore`](super::MemoryStore) always answers.
+    #[error("whether the session got a new token is not known")]
+    Unavailable(#[from] Unavailable),
 }
 
 /// Sessions that are gone from this store, but that a restart may bring back: the log
@@ -101,6 +110,18 @@ pub enum CycleError {
 #[derive(Debug, thiserror::Error)]
 #[error("the revocation holds until a restart: it could not be logged")]
 pub struct LogError(#[source] pub(super) io::Error);
+
+/// Sessions that may not be over.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RevokeError {
+    /// They are, but a restart may bring them back.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The store is elsewhere and gave no answer to go by.
+    #[error("whether the revocation holds is not known")]
+    Unavailable(#[from] Unavailable),
+}
 
 /// A snapshot that could not be written.
 #[derive(Debug, thiserror::Error)]

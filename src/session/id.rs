@@ -1,4 +1,5 @@
 use std::fmt;
+use std::io;
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -27,8 +28,11 @@ use super::base64url;
 pub struct SessionToken([u8; BYTES]);
 
 impl SessionToken {
-    /// Draws a new one from the operating system.
-    pub(super) fn draw() -> Result<Self, getrandom::Error> {
+    /// Draws a new one from the operating system, for a store to begin a session under.
+    ///
+    /// # Errors
+    /// The system gave no random bits.
+    pub fn draw() -> io::Result<Self> {
         let mut token = Self([0; BYTES]);
         getrandom::fill(&mut token.0)?;
         Ok(token)

@@ -102,6 +102,7 @@
 //! * M. Kolšek, *Session Fixation Vulnerability in Web-based Applications*, 2002.
 //! * What users of such stores reported: each is a test in `tests/session.rs`.
 
+mod async_store;
 mod base64url;
 mod builder;
 mod cookie;
@@ -119,13 +120,18 @@ pub mod sticky;
 mod store;
 pub mod token;
 mod transfer;
+mod unavailable;
 mod users;
 mod wall;
+#[cfg(feature = "tower")]
+pub mod web;
 
+pub use async_store::AsyncSessionStore;
 pub use builder::{MemoryStoreBuilder, OnFull, PerUser};
 pub use cookie::{CookieError, HostCookie, SameSite};
 pub use error::{
-    BuildError, CreateError, CycleError, LogError, RestoreError, SaveError, SnapshotError,
+    BuildError, CreateError, CycleError, LogError, RestoreError, RevokeError, SaveError,
+    SnapshotError,
 };
 pub use frame::{Frame, FrameError};
 pub use id::{SessionKey, SessionToken};
@@ -136,6 +142,7 @@ pub use snapshot::Snapshot;
 pub use stats::StoreStats;
 pub use store::{Loaded, MemoryStore, SessionInfo, Swept, Version};
 pub use transfer::Imported;
+pub use unavailable::{Cause, Unavailable};
 pub use users::UserId;
 pub use wall::WallClock;
 

@@ -1,5 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::SaveError;
+
 /// Data of a session as keys and values, which remembers what was changed: two
 /// requests that change different keys at once both get their way.
 ///
@@ -94,8 +96,21 @@ impl SessionMap {
         !self.changed.is_empty()
     }
 
+    /// The data with the changes of this map made in it; none if there are none. What
+    /// [`modify`](super::MemoryStore::modify) wants to hear.
+    pub(super) fn merged_into(&self, data: &[u8]) -> (Option<Vec<u8>>, Result<(), SaveError>) {
+        let Some(mut map) = Self::from_bytes(data) else {
+            return (None, Err(SaveError::NotAMap));
+        };
+        if !self.is_changed() {
+            return (None, Ok(()));
+        }
+        self.apply_to(&mut map);
+        (Some(map.to_bytes()), Ok(()))
+    }
+
     /// Makes the changes of this map in another.
-    pub(super) fn apply_to(&self, other: &mut Self) {
+    fn apply_to(&self, other: &mut Self) {
         for key in &self.changed {
             match self.values.get(key) {
                 Some(value) => other.values.insert(key.clone(), value.clone()),

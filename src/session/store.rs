@@ -101,6 +101,24 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// A session as a store elsewhere holds it. `created` and `ends` are seconds since 1970.
+    pub fn new(
+        data: impl Into<Arc<[u8]>>,
+        user: Option<UserId>,
+        version: Version,
+        created: u64,
+        ends: u64,
+    ) -> Self {
+        Self {
+            data: data.into(),
+            user: user.map(|id| Arc::new(User::new(id))),
+            version,
+            created,
+            ends,
+            moved: false,
+        }
+    }
+
     /// The data; not copied.
     pub fn data(&self) -> &Arc<[u8]> {
         &self.data
@@ -162,6 +180,26 @@ pub struct SessionInfo {
     pub data: Arc<[u8]>,
 }
 
+impl SessionInfo {
+    /// One of the sessions that a store elsewhere holds, by its key, last seen when it was begun.
+    pub fn new(key: SessionKey, created: u64, ends: u64, data: impl Into<Arc<[u8]>>) -> Self {
+        Self {
+            key,
+            created,
+            seen: created,
+            ends,
+            data: data.into(),
+        }
+    }
+
+    /// Says when it was last used.
+    #[must_use]
+    pub fn seen(mut self, seen: u64) -> Self {
+        self.seen = seen;
+        self
+    }
+}
+
 /// What a [`sweep`](MemoryStore::sweep) did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -218,7 +256,7 @@ impl MemoryStore {
             let len = data.len();
             return Err(CreateError::TooLarge { len, max });
         }
-        let token = SessionToken::draw().map_err(|error| CreateError::Entropy(error.into()))?;
+        let token = SessionToken::draw().map_err(CreateError::Entropy)?;
         self.reserve()?;
         let now = self.now();
         let entry = Entry {
@@ -372,16 +410,7 @@ impl MemoryStore {
     /// # Errors
     /// As [`modify`](Self::modify); [`SaveError::NotAMap`] if the data is none.
     pub fn merge(&self, token: &SessionToken, changes: &SessionMap) -> Result<(), SaveError> {
-        let merged = self.modify(token, |data| {
-            let Some(mut map) = SessionMap::from_bytes(data) else {
-                return (None, Err(SaveError::NotAMap));
-            };
-            if !changes.is_changed() {
-                return (None, Ok(()));
-            }
-            changes.apply_to(&mut map);
-            (Some(map.to_bytes()), Ok(()))
-        });
+        let merged = self.modify(token, |data| changes.merged_into(data));
         merged.and_then(|merged| merged)
     }
 
@@ -426,7 +455,7 @@ impl MemoryStore {
             self.count(Count::Gone);
             return Err(CycleError::Gone);
         }
-        let fresh = SessionToken::draw().map_err(|error| CycleError::Entropy(error.into()))?;
+        let fresh = SessionToken::draw().map_err(CycleError::Entropy)?;
         // First, so that what counts is written. Nobody loses but who is cycled twice at
         // once, and that session goes on under the winner's token.
         self.log(Record::Session { key: old })

@@ -52,6 +52,13 @@ pub(super) struct User {
 }
 
 impl User {
+    pub(super) fn new(id: UserId) -> Self {
+        Self {
+            id,
+            generation: AtomicU64::new(0),
+        }
+    }
+
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
@@ -128,10 +135,7 @@ impl LockedRow<'_> {
             Place::Occupied(row) => row.into_mut(),
             Place::Vacant(place) => place
                 .insert(Row {
-                    user: Arc::new(User {
-                        id: id.clone(),
-                        generation: AtomicU64::new(0),
-                    }),
+                    user: Arc::new(User::new(id.clone())),
                     keys: Vec::with_capacity(1),
                 })
                 .into_mut(),

@@ -170,7 +170,9 @@ impl StickyStore {
             Ok(version) => Ok(self.changed(version, routing, key, None)),
             Err(SaveError::Conflict { current }) => Err(StickyError::Conflict { current }),
             Err(SaveError::TooLarge { len, max }) => Err(too_large(len, max)),
-            Err(SaveError::Gone | SaveError::NotAMap) => Err(self.gone(key)),
+            Err(SaveError::Gone | SaveError::NotAMap | SaveError::Unavailable(_)) => {
+                Err(self.gone(key))
+            }
         }
     }
 
