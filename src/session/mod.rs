@@ -119,6 +119,8 @@ mod stats;
 pub mod sticky;
 mod store;
 pub mod token;
+#[cfg(feature = "tower-sessions")]
+mod tower_sessions;
 mod transfer;
 mod unavailable;
 mod users;
@@ -141,6 +143,8 @@ pub use session_map::SessionMap;
 pub use snapshot::Snapshot;
 pub use stats::StoreStats;
 pub use store::{Loaded, MemoryStore, SessionInfo, Swept, Version};
+#[cfg(feature = "tower-sessions")]
+pub use tower_sessions::TowerSessions;
 pub use transfer::Imported;
 pub use unavailable::{Cause, Unavailable};
 pub use users::UserId;

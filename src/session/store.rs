@@ -96,7 +96,8 @@ pub struct Loaded {
     version: Version,
     created: u64,
     ends: u64,
-    /// Whether this load moved the idle deadline.
+    /// Whether this load moved the idle deadline: the copy of a sticky session is told.
+    #[cfg_attr(not(feature = "sticky"), allow(dead_code, reason = "no copies"))]
     pub(super) moved: bool,
 }
 

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use super::frame::Frame;
-use super::revocations::{Record, Revocations};
+#[cfg(feature = "sticky")]
+use super::revocations::Record;
+use super::revocations::Revocations;
 use super::shard::Entry;
 use super::store::MemoryStore;
 
@@ -107,6 +109,7 @@ impl MemoryStore {
     }
 
     /// The session of this key, if it is live.
+    #[cfg(feature = "sticky")]
     pub(super) fn frame(&self, key: u128) -> Option<Frame> {
         let (lifetime, now) = (self.settings.lifetime, self.now());
         let shard = self.shard(key);
@@ -115,6 +118,7 @@ impl MemoryStore {
     }
 
     /// Takes the session of this key out of the store, to go on elsewhere.
+    #[cfg(feature = "sticky")]
     pub(super) fn take(&self, key: u128) -> Option<Frame> {
         let (lifetime, now) = (self.settings.lifetime, self.now());
         let entry = {
