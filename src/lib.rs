@@ -32,6 +32,7 @@
 //! | A read model counts an event twice, or cannot be made anew | [`queue::projection`] |
 //! | Somebody logs out, and a slower request logs them in again | `session` |
 //! | A server restarts, and its users are logged out | `session::sticky` |
+//! | The session store is down for a second, and everybody is logged out | `session::web` |
 //! | Two tabs refresh with one token, and the user is thrown out | `session::token` |
 //! | Disk code was never tried on a disk that fails | [`queue::storage`], with `SimDisk` |
 //! | Strangers choose the keys | [`hash::TableHasher`], keyed, in every table |
@@ -55,6 +56,8 @@
 //! | `replica` | yes | [`replica`], [`balance`], [`hash`], [`task`] |
 //! | `router` | yes | [`router`], [`hash`], [`task`] |
 //! | `session` | no | `session`, [`hash`] |
+//! | `tower`, `axum` | no | `session::web`, `session` |
+//! | `tower-sessions` | no | `session::TowerSessions`, `session` |
 //! | `sticky` | no | `session::sticky`, `session`, [`router`] |
 //! | `singleflight` | yes | [`singleflight`], [`hash`], [`task`] |
 //! | `test-util` | no | `queue::storage::SimDisk` |

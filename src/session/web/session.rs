@@ -246,17 +246,14 @@ impl<S: AsyncSessionStore> Session<S> {
             // Another handle was faster.
             return Ok(());
         }
-        match loaded {
-            Some(loaded) => {
-                let map = SessionMap::from_bytes(&loaded).ok_or(SessionError::NotAMap)?;
-                state.user = loaded.user().cloned();
-                state.map = Some(map);
-            }
+        if let Some(loaded) = loaded {
+            let map = SessionMap::from_bytes(&loaded).ok_or(SessionError::NotAMap)?;
+            state.user = loaded.user().cloned();
+            state.map = Some(map);
+        } else {
             // A token that opens nothing is none. The cookie stays: it may be younger than this request.
-            None => {
-                state.token = None;
-                state.map = Some(SessionMap::new());
-            }
+            state.token = None;
+            state.map = Some(SessionMap::new());
         }
         Ok(())
     }
