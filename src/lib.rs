@@ -56,11 +56,11 @@
 //! | `replica` | yes | [`replica`], [`balance`], [`hash`], [`task`] |
 //! | `router` | yes | [`router`], [`hash`], [`task`] |
 //! | `session` | no | `session`, [`hash`] |
+//! | `singleflight` | yes | [`singleflight`], [`hash`], [`task`] |
+//! | `sticky` | no | `session::sticky`, `session`, [`router`] |
+//! | `test-util` | no | `queue::storage::SimDisk` |
 //! | `tower`, `axum` | no | `session::web`, `session` |
 //! | `tower-sessions` | no | `session::TowerSessions`, `session` |
-//! | `sticky` | no | `session::sticky`, `session`, [`router`] |
-//! | `singleflight` | yes | [`singleflight`], [`hash`], [`task`] |
-//! | `test-util` | no | `queue::storage::SimDisk` |
 //!
 //! With `cache` and `queue` there is [`queue_journal`], which joins them.
 //!

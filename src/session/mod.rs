@@ -90,7 +90,8 @@
 //!
 //! # What it is not
 //!
-//! Not shared between processes: another one knows nothing of these sessions. Not a place
+//! Not shared between processes: another one knows nothing of these sessions, unless they go there as
+//! [`Frame`]s, which is what `sticky` (feature `sticky`) is about. Not a place
 //! for secrets: data is kept, and written to snapshots, as it is given. Nor does it authenticate
 //! anybody; it remembers that somebody else did. Its snapshots have checksums against accidents,
 //! and no seal: who can write the file can log in.
