@@ -31,7 +31,8 @@
 //! | The process dies, and with it the jobs it had accepted | [`queue`] |
 //! | A read model counts an event twice, or cannot be made anew | [`queue::projection`] |
 //! | Somebody logs out, and a slower request logs them in again | `session` |
-//! | Redis is down for a second, and everybody is logged out | `redis::RedisStore` |
+//! | A server restarts, and its users are logged out | `session::sticky` |
+//! | Redis is down for a second, and everybody is logged out | `redis::RedisStore`, `session::web` |
 //! | Two tabs refresh with one token, and the user is thrown out | `session::token` |
 //! | Disk code was never tried on a disk that fails | [`queue::storage`], with `SimDisk` |
 //! | Strangers choose the keys | [`hash::TableHasher`], keyed, in every table |
@@ -57,7 +58,10 @@
 //! | `router` | yes | [`router`], [`hash`], [`task`] |
 //! | `session` | no | `session`, [`hash`] |
 //! | `singleflight` | yes | [`singleflight`], [`hash`], [`task`] |
+//! | `sticky` | no | `session::sticky`, `session`, [`router`] |
 //! | `test-util` | no | `queue::storage::SimDisk` |
+//! | `tower`, `axum` | no | `session::web`, `session` |
+//! | `tower-sessions` | no | `session::TowerSessions`, `session` |
 //!
 //! With `cache` and `queue` there is [`queue_journal`], which joins them.
 //!

@@ -20,13 +20,13 @@ const MODULES: &[Module] = &[
     block("cache", &["hash", "rng", "stats", "sync", "task", "time"]),
     block("queue", &["hash", "rng", "sync", "task", "time"]),
     block("router", &["hash", "rng", "stats", "sync", "task", "time"]),
-    block("session", &["hash", "stats", "sync", "time"]),
     block("singleflight", &["hash", "sync", "task", "time"]),
     composition("queue_journal", &["cache", "queue", "sync"]),
     composition(
         "replica",
         &["balance", "hash", "rng", "stats", "sync", "task", "time"],
     ),
+    composition("session", &["hash", "router", "stats", "sync", "time"]),
     adapter("postgres", &["replica"]),
     adapter("redis", &["cache", "session", "sync", "time"]),
 ];

@@ -172,6 +172,7 @@ pub mod placement;
 mod plan;
 mod policy;
 mod published;
+mod ranking;
 #[cfg(feature = "serde")]
 mod readable;
 mod replicas;
@@ -197,6 +198,7 @@ pub use node::{MAX_NODES, Node, NodeId};
 pub use overrides::{MAX_OVERRIDES, Override};
 pub use plan::{Incomparable, Move, Plan, Span};
 pub use policy::Policy;
+pub use ranking::Ranking;
 pub use replicas::{MAX_REPLICAS, Replicas, Spread};
 pub use route::Groups;
 pub use router::Router;

@@ -41,6 +41,12 @@ impl SessionToken {
         Ok(token)
     }
 
+    /// One of bytes that were drawn elsewhere.
+    #[cfg(feature = "tower-sessions")]
+    pub(super) fn of(bytes: [u8; BYTES]) -> Self {
+        Self(bytes)
+    }
+
     /// Reads the value of a cookie. Anything but 43 characters of unpadded
     /// base64url is none, and is not even hashed.
     pub fn parse(cookie: &str) -> Option<Self> {

@@ -38,6 +38,9 @@ pub struct Loaded {
     pub(super) version: Version,
     pub(super) created: u64,
     pub(super) ends: u64,
+    /// Whether this load moved the idle deadline: the copy of a sticky session is told.
+    #[cfg_attr(not(feature = "sticky"), allow(dead_code, reason = "no copies"))]
+    pub(super) moved: bool,
 }
 
 impl Loaded {
@@ -55,6 +58,7 @@ impl Loaded {
             version,
             created,
             ends,
+            moved: false,
         }
     }
 

@@ -90,7 +90,8 @@
 //!
 //! # What it is not
 //!
-//! Not shared between processes: another one knows nothing of these sessions; `redis::RedisStore` keeps the same promises
+//! Not shared between processes: another one knows nothing of these sessions, unless they go there as
+//! [`Frame`]s, which is what `sticky` (feature `sticky`) is about; `redis::RedisStore` keeps the same promises
 //! for many, behind the same calls ([`AsyncSessionStore`]). Not a place
 //! for secrets: data is kept, and written to snapshots, as it is given. Nor does it authenticate
 //! anybody; it remembers that somebody else did. Its snapshots have checksums against accidents,
@@ -109,6 +110,7 @@ mod builder;
 mod cookie;
 mod cycle;
 mod error;
+mod frame;
 mod id;
 mod loaded;
 mod restore;
@@ -119,11 +121,18 @@ mod session_map;
 mod shard;
 mod snapshot;
 mod stats;
+#[cfg(feature = "sticky")]
+pub mod sticky;
 mod store;
 pub mod token;
+#[cfg(feature = "tower-sessions")]
+mod tower_sessions;
+mod transfer;
 mod unavailable;
 mod users;
 mod wall;
+#[cfg(feature = "tower")]
+pub mod web;
 
 pub use async_store::AsyncSessionStore;
 pub use builder::{MemoryStoreBuilder, OnFull, PerUser};
@@ -132,6 +141,7 @@ pub use error::{
     BuildError, CreateError, CycleError, LogError, RestoreError, RevokeError, SaveError,
     SnapshotError,
 };
+pub use frame::{Frame, FrameError};
 pub use id::{SessionKey, SessionToken};
 pub use loaded::{Loaded, SessionInfo, Version};
 pub use restore::{LogRead, Restored};
@@ -141,6 +151,9 @@ pub use session_map::SessionMap;
 pub use snapshot::Snapshot;
 pub use stats::StoreStats;
 pub use store::MemoryStore;
+#[cfg(feature = "tower-sessions")]
+pub use tower_sessions::TowerSessions;
+pub use transfer::Imported;
 pub use unavailable::{Cause, Unavailable};
 pub use users::UserId;
 pub use wall::WallClock;

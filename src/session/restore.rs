@@ -168,7 +168,8 @@ fn read(snapshot: impl Read, revocations: Revocations) -> Result<Said, RestoreEr
     }
 }
 
-fn session(bytes: &mut &[u8]) -> Option<(Entry, Option<UserId>)> {
+/// Reads what follows the kind of a session's frame.
+pub(super) fn session(bytes: &mut &[u8]) -> Option<(Entry, Option<UserId>)> {
     let key = u128::from_le_bytes(take(bytes)?);
     let version = u64::from_le_bytes(take(bytes)?);
     let stamp = u64::from_le_bytes(take(bytes)?);
@@ -194,7 +195,7 @@ fn session(bytes: &mut &[u8]) -> Option<(Entry, Option<UserId>)> {
     Some((entry, user))
 }
 
-fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+pub(super) fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     let (first, rest) = bytes.split_first_chunk::<N>()?;
     *bytes = rest;
     Some(*first)

@@ -61,10 +61,19 @@ impl MemoryStore {
         user: impl Into<UserId>,
         except: Option<&SessionToken>,
     ) -> Result<usize, LogError> {
-        let user = user.into();
         let except = except.map(|token| token.key().0);
         let generation = self.epoch.fetch_add(1, Ordering::SeqCst) + 1;
-        let record = Record::of_user(&user, generation, except);
+        self.revoke_before(&user.into(), generation, except)
+    }
+
+    /// Ends all sessions of a user with a lower stamp than this generation, except one.
+    pub(super) fn revoke_before(
+        &self,
+        user: &UserId,
+        generation: u64,
+        except: Option<u128>,
+    ) -> Result<usize, LogError> {
+        let record = Record::of_user(user, generation, except);
         let logged = self.log(record).map_err(LogError);
         let now = self.now();
         let mut out = Vec::new();
@@ -77,7 +86,7 @@ impl MemoryStore {
             if let Some((key, shard)) = &mut spared
                 && let Some(entry) = shard.get_mut(*key)
             {
-                let was = entry.user.as_ref().is_some_and(|u| u.id == user);
+                let was = entry.user.as_ref().is_some_and(|u| u.id == *user);
                 entry.stamp = if was { generation } else { entry.stamp };
             }
             drop(spared);

@@ -17,6 +17,7 @@ use super::error::SnapshotError;
 use super::revocations::Record;
 use super::shard::Entry;
 use super::store::MemoryStore;
+use super::users::UserId;
 use crate::sync::atomic::Ordering;
 
 /// What a snapshot holds.
@@ -170,17 +171,9 @@ impl<W: Write> Frames<W> {
 
     fn sessions(&mut self, entries: &mut Vec<Entry>) -> io::Result<()> {
         for entry in entries.drain(..) {
-            let mut head = [0; 45];
-            head[0] = SESSION;
-            head[1..17].copy_from_slice(&entry.key.to_le_bytes());
-            head[17..25].copy_from_slice(&entry.version.to_le_bytes());
-            head[25..33].copy_from_slice(&entry.stamp.to_le_bytes());
-            head[33..37].copy_from_slice(&entry.created.to_le_bytes());
-            head[37..41].copy_from_slice(&entry.seen.to_le_bytes());
-            let user = entry.user.as_ref();
-            let name = user.map(|user| user.id.as_str().as_bytes());
-            let len = name.map_or(NOBODY, |name| name.len() as u32);
-            head[41..45].copy_from_slice(&len.to_le_bytes());
+            let user = entry.user.as_ref().map(|user| &user.id);
+            let name = user.map(|user| user.as_str().as_bytes());
+            let head = head(&entry, user);
             self.frame(&[&head, name.unwrap_or_default(), &entry.data])?;
             self.sessions += 1;
         }
@@ -193,15 +186,7 @@ impl<W: Write> Frames<W> {
             let message = "a session takes more than a frame of a snapshot holds";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         };
-        let len = len.to_le_bytes();
-        let checksum = parts.iter().fold(crc32c::crc32c(&len), |sum, part| {
-            crc32c::crc32c_append(sum, part)
-        });
-        self.buffer.extend_from_slice(&len);
-        self.buffer.extend_from_slice(&checksum.to_le_bytes());
-        for part in parts {
-            self.buffer.extend_from_slice(part);
-        }
+        append(&mut self.buffer, len, parts);
         self.flush(PIECE)
     }
 
@@ -214,6 +199,33 @@ impl<W: Write> Frames<W> {
         }
         Ok(())
     }
+}
+
+/// Appends a frame, of whose content this is the length.
+pub(super) fn append(buffer: &mut Vec<u8>, len: u32, parts: &[&[u8]]) {
+    let len = len.to_le_bytes();
+    let checksum = parts.iter().fold(crc32c::crc32c(&len), |sum, part| {
+        crc32c::crc32c_append(sum, part)
+    });
+    buffer.extend_from_slice(&len);
+    buffer.extend_from_slice(&checksum.to_le_bytes());
+    for part in parts {
+        buffer.extend_from_slice(part);
+    }
+}
+
+/// What a session's frame begins with; the name of its user and its data come next.
+pub(super) fn head(entry: &Entry, user: Option<&UserId>) -> [u8; 45] {
+    let mut head = [0; 45];
+    head[0] = SESSION;
+    head[1..17].copy_from_slice(&entry.key.to_le_bytes());
+    head[17..25].copy_from_slice(&entry.version.to_le_bytes());
+    head[25..33].copy_from_slice(&entry.stamp.to_le_bytes());
+    head[33..37].copy_from_slice(&entry.created.to_le_bytes());
+    head[37..41].copy_from_slice(&entry.seen.to_le_bytes());
+    let len = user.map_or(NOBODY, |user| user.as_str().len() as u32);
+    head[41..45].copy_from_slice(&len.to_le_bytes());
+    head
 }
 
 pub(super) const MAGIC: [u8; 8] = *b"10fold\x00S";

@@ -54,6 +54,9 @@ pub struct MemoryStore {
     pub(super) first_version: u64,
     /// Which shard is swept next.
     pub(super) sweep_at: AtomicU64,
+    /// Held while sessions come from another store, so that none comes twice. Locked before
+    /// all others.
+    pub(super) importing: Mutex<()>,
     /// What happens while a snapshot is being written.
     pub(super) scan: Mutex<Option<Scan>>,
     /// Whether there is a scan. Read under the lock of a shard: who sees none there has
@@ -82,6 +85,7 @@ impl MemoryStore {
             epoch: AtomicU64::new(begun),
             first_version: begun | 1,
             sweep_at: AtomicU64::new(0),
+            importing: Mutex::new(()),
             scan: Mutex::new(None),
             is_scanned: AtomicU64::new(0),
             counts: Counters::new(),
@@ -161,7 +165,8 @@ impl MemoryStore {
             self.count(Count::Over);
             return None;
         }
-        if touches && now.saturating_sub(entry.seen) > self.settings.touch_every {
+        let moved = touches && now.saturating_sub(entry.seen) > self.settings.touch_every;
+        if moved {
             entry.seen = now;
         }
         let loaded = Loaded {
@@ -170,6 +175,7 @@ impl MemoryStore {
             version: Version(entry.version),
             created: u64::from(entry.created),
             ends: u64::from(lifetime.end(entry)),
+            moved,
         };
         drop(shard);
         self.count(Count::Hits);

@@ -1,0 +1,74 @@
+use super::cookie::NodeNumber;
+use super::error::StickyError;
+use super::message::{Order, Receipt};
+use super::store::StickyStore;
+
+/// A change of a session, made here, and what has to be told to the node with the copy before the
+/// request is answered.
+///
+/// ```no_run
+/// # use tenfold::session::{SessionToken, sticky::*};
+/// # fn send(order: &Order) -> Option<Receipt> { None }
+/// # fn f(store: &StickyStore, token: &SessionToken) -> Result<(), StickyError> {
+/// let held = store.load(token)?;
+/// let change = store.save(token, held.version(), b"2 lamps")?;
+/// let version = change.confirm_by(store, |order| send(order))?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "a change has a second copy when its orders were carried out"]
+pub struct Change<T> {
+    pub(super) value: T,
+    pub(super) orders: Vec<Order>,
+}
+
+impl<T> Change<T> {
+    /// What has to be sent where. Empty if there is no other node, or copies are made
+    /// [later](super::Replication::Later).
+    pub fn orders(&self) -> &[Order] {
+        &self.orders
+    }
+
+    /// The result, once every order was answered: the receipts, in the order of the orders.
+    ///
+    /// # Errors
+    /// [`StickyError::Unconfirmed`]: answer with an error, not as if all were well.
+    /// [`StickyError::Moved`], [`StickyError::Retired`]: another node had taken over; the change
+    /// does not count.
+    pub fn confirm(self, store: &StickyStore, receipts: &[Receipt]) -> Result<T, StickyError> {
+        let expected = self.orders.len();
+        let mut missing = expected.saturating_sub(receipts.len());
+        let mut moved: Option<NodeNumber> = None;
+        for (order, receipt) in self.orders.iter().zip(receipts) {
+            if receipt.is_fenced {
+                return Err(StickyError::Retired);
+            }
+            missing += usize::from(receipt.no_room > 0);
+            if store.superseded(order, receipt) {
+                moved = Some(order.to);
+            }
+        }
+        if let Some(to) = moved {
+            return Err(StickyError::Moved { to });
+        }
+        if missing > 0 {
+            store.note_unprotected(&self.orders);
+            return Err(StickyError::Unconfirmed { missing, expected });
+        }
+        Ok(self.value)
+    }
+
+    /// The same, with whoever carries an order out, and answers none if that fails.
+    ///
+    /// # Errors
+    /// As [`confirm`](Self::confirm).
+    pub fn confirm_by(
+        self,
+        store: &StickyStore,
+        send: impl FnMut(&Order) -> Option<Receipt>,
+    ) -> Result<T, StickyError> {
+        let receipts: Vec<Receipt> = self.orders.iter().map_while(send).collect();
+        self.confirm(store, &receipts)
+    }
+}
