@@ -115,31 +115,33 @@ impl Cluster {
     }
 
     /// What a balancer does with a request: the node that the router says, then those
-    /// that are said to have the session, then all others. None if one of them does not answer.
-    fn try_find(&self, browser: &mut Browser) -> Option<Option<Held>> {
+    /// that are said to have the session, then all others.
+    fn try_find(&self, browser: &mut Browser) -> Result<Option<Held>, Silent> {
         let mut route = self.router.route(Some(&browser.cookie)).unwrap();
         for _ in 0..4 {
             match self.ask(&route, &browser.token) {
-                Ok(held) => return Some(Some(arrive(browser, &route, held))),
-                Err(StickyError::Moved { to }) => route = self.router.repin(&route, to)?,
+                Ok(held) => return Ok(Some(arrive(browser, &route, held))),
+                Err(StickyError::Moved { to }) => {
+                    route = self.router.repin(&route, to).ok_or(Silent)?;
+                }
                 Err(StickyError::Gone) => break,
-                Err(_) => return None,
+                Err(_) => return Err(Silent),
             }
         }
         if route.why == Why::Pinned {
-            return Some(None);
+            return Ok(None);
         }
         for node in self.router.order(route.routing) {
             let Some(route) = self.router.repin(&route, node) else {
                 continue;
             };
             match self.ask(&route, &browser.token) {
-                Ok(held) => return Some(Some(arrive(browser, &route, held))),
-                Err(StickyError::Retired) => return None,
+                Ok(held) => return Ok(Some(arrive(browser, &route, held))),
+                Err(StickyError::Retired) => return Err(Silent),
                 Err(_) => {}
             }
         }
-        Some(None)
+        Ok(None)
     }
 
     fn ask(&self, route: &Route, token: &SessionToken) -> Result<Held, StickyError> {
@@ -179,6 +181,10 @@ impl Cluster {
         assert_eq!(round(number), number);
     }
 }
+
+/// A node did not answer.
+#[derive(Debug)]
+struct Silent;
 
 fn arrive(browser: &mut Browser, route: &Route, held: Held) -> Held {
     browser.cookie.clone_from(&route.value);
@@ -787,6 +793,10 @@ fn whatever_was_confirmed_outlives_any_order_of_deaths() {
 }
 
 /// Anything in any order; never two deaths without a settled round in between.
+#[allow(
+    clippy::too_many_lines,
+    reason = "one thing that can happen after the other"
+)]
 fn random_life(seed: u64) {
     let mut rng = Rng::with_seed(seed);
     let mut cluster = Cluster::of(4, Replication::Acknowledged);
@@ -823,7 +833,7 @@ fn random_life(seed: u64) {
             }
             4..10 if !waits => {
                 let (browser, said) = &mut browsers[pick];
-                let Some(found) = cluster.try_find(browser) else {
+                let Ok(found) = cluster.try_find(browser) else {
                     assert!(undetected.is_some());
                     continue;
                 };

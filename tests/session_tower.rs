@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tenfold::session::{MemoryStore, TowerSessions, WallClock};
+use tenfold::session::{MemoryStore, OnFull, TowerSessions, WallClock};
 use tenfold::time::ManualClock;
 use time::OffsetDateTime;
 use tower_sessions_core::session::{Id, Record};
@@ -26,7 +26,7 @@ fn world() -> World {
     let start = u64::try_from(now().unix_timestamp()).unwrap();
     let wall = WallClock::manual(&clock, start);
     let store = MemoryStore::builder().clock(wall).max_data(1000);
-    let store = Arc::new(store.max_sessions(100, Default::default()).build().unwrap());
+    let store = Arc::new(store.max_sessions(100, OnFull::default()).build().unwrap());
     let tower = Arc::new(TowerSessions::new(Arc::clone(&store)));
     World {
         clock,

@@ -94,9 +94,10 @@ pub(crate) async fn request(
     let mut socket = TcpStream::connect(server).await?;
     let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {server}\r\nconnection: close\r\n");
     for (name, value) in headers {
-        head += &format!("{name}: {value}\r\n");
+        head.extend([*name, ": ", *value, "\r\n"]);
     }
-    head += &format!("content-length: {}\r\n\r\n", body.len());
+    let len = body.len().to_string();
+    head.extend(["content-length: ", &len, "\r\n\r\n"]);
     socket.write_all(head.as_bytes()).await?;
     socket.write_all(body).await?;
     let mut answer = Vec::new();

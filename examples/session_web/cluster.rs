@@ -166,7 +166,7 @@ async fn forward(State(cluster): State<Cluster>, request: Request<Body>) -> Resp
             None => Err(io::ErrorKind::NotConnected.into()),
         };
         match reply {
-            Ok(reply) => return answer(reply, &route, told),
+            Ok(reply) => return answer(&reply, &route, told),
             Err(_) => {
                 let _ = cluster.router.set_state(route.node, NodeState::Down);
             }
@@ -177,7 +177,7 @@ async fn forward(State(cluster): State<Cluster>, request: Request<Body>) -> Resp
     StatusCode::BAD_GATEWAY.into_response()
 }
 
-fn answer(reply: Reply, route: &Route, told: Option<String>) -> Response {
+fn answer(reply: &Reply, route: &Route, told: Option<String>) -> Response {
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut response = (status, reply.body.clone()).into_response();
     let cookies = reply.cookies().map(str::to_owned).chain(told);
