@@ -1,5 +1,5 @@
 //! Tokens that one side signs and the other verifies, for each algorithm: ours and those of `jsonwebtoken`, over
-//! RustCrypto's signatures. The clock is the system's, as theirs is.
+//! `RustCrypto`'s signatures. The clock is the system's, as theirs is.
 
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
@@ -33,9 +33,9 @@ fn sides() -> [Side; 3] {
         (KeyRing::builder().jwks(&jwks).build().unwrap(), theirs)
     };
     let of_ed = ring(KeyRing::builder().ed25519("k", ed.as_ref()));
-    let of_es = ring(KeyRing::builder().es256("k", es.as_ref()));
+    let of_nist = ring(KeyRing::builder().es256("k", es.as_ref()));
     let (public_ed, theirs_ed) = published(&of_ed);
-    let (public_es, theirs_es) = published(&of_es);
+    let (public_nist, theirs_nist) = published(&of_nist);
     [
         Side {
             algorithm: Algorithm::HS256,
@@ -53,10 +53,10 @@ fn sides() -> [Side; 3] {
         },
         Side {
             algorithm: Algorithm::ES256,
-            ours: of_es,
-            public: public_es,
+            ours: of_nist,
+            public: public_nist,
             signs: EncodingKey::from_ec_der(es.as_ref()),
-            verifies: theirs_es,
+            verifies: theirs_nist,
         },
     ]
 }

@@ -67,7 +67,7 @@ impl Loaded {
         &self.data
     }
 
-    /// Which version it is, for [`MemoryStore::save`].
+    /// Which version it is, for [`MemoryStore::save`](super::MemoryStore::save).
     pub fn version(&self) -> Version {
         self.version
     }
