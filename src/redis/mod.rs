@@ -89,8 +89,8 @@
 //! One round trip per call; two for a load that moves the deadline, three for a log-in that changes the tag. One connection per
 //! store, over which calls of all tasks are sent without waiting for each other. A session takes its data, 24 bytes, with a user 20 and the
 //! name more, and what Redis needs for its key and deadline; an index some 150 bytes and 45 per session. 100,000 users with a session of 256
-//! bytes each took Redis 7.0 71 MB. A token for a user takes 256 draws on average, a
-//! twentieth of a millisecond. `revoke_user` and lists take time in proportion to the user's sessions, in which the server does nothing else.
+//! bytes each took Redis 7.0 71 MB. A token for a user takes 256 draws and
+//! hashes on average. `revoke_user` and lists take time in proportion to the user's sessions, in which the server does nothing else.
 //!
 //! # What it is not
 //!
