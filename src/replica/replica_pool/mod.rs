@@ -2,6 +2,7 @@
 
 mod async_monitor;
 mod bell;
+mod board;
 mod budget;
 mod builder;
 mod core;

@@ -142,12 +142,15 @@ impl<C: Connector> ReplicaPool<C> {
         preference: &ReadPreference,
         wait: impl Into<Option<Duration>>,
     ) -> Result<Lent<C>, ReplicaError<C::Error>> {
-        let none = NodeSet::default();
-        if let Some(lent) = lending::read_now(&self.0, preference, none) {
-            return Ok(lent);
-        }
+        let way = match lending::read_now(&self.0, preference) {
+            Ok(lent) => return Ok(lent),
+            Err(way) => way,
+        };
         let deadline = deadline(&self.0, wait.into());
-        run(lending::read(&self.0, Blocking, preference, deadline, none))
+        let none = NodeSet::default();
+        run(lending::read(
+            &self.0, Blocking, preference, deadline, none, way,
+        ))
     }
 
     /// Does an operation, again and on another server if it fails and may be repeated, as far as the
@@ -168,7 +171,7 @@ impl<C: Connector> ReplicaPool<C> {
                 Some(preference) => {
                     let tried = attempts.tried;
                     run(lending::read(
-                        &self.0, Blocking, preference, deadline, tried,
+                        &self.0, Blocking, preference, deadline, tried, None,
                     ))?
                 }
                 None => run(lending::write(&self.0, Blocking, deadline))?,
@@ -232,12 +235,13 @@ impl<C: AsyncConnector> ReplicaPool<Async<C>> {
         preference: &ReadPreference,
         wait: impl Into<Option<Duration>>,
     ) -> Result<Lent<Async<C>>, ReplicaError<C::Error>> {
-        let none = NodeSet::default();
-        if let Some(lent) = lending::read_now(&self.0, preference, none) {
-            return Ok(lent);
-        }
+        let way = match lending::read_now(&self.0, preference) {
+            Ok(lent) => return Ok(lent),
+            Err(way) => way,
+        };
         let deadline = deadline(&self.0, wait.into());
-        lending::read(&self.0, Awaiting, preference, deadline, none).await
+        let none = NodeSet::default();
+        lending::read(&self.0, Awaiting, preference, deadline, none, way).await
     }
 
     /// [`run`](Self::run) for tasks.
@@ -258,7 +262,7 @@ impl<C: AsyncConnector> ReplicaPool<Async<C>> {
             let mut lent = match &op.preference {
                 Some(preference) => {
                     let tried = attempts.tried;
-                    lending::read(&self.0, Awaiting, preference, deadline, tried).await?
+                    lending::read(&self.0, Awaiting, preference, deadline, tried, None).await?
                 }
                 None => lending::write(&self.0, Awaiting, deadline).await?,
             };
