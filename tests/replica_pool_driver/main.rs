@@ -2,6 +2,7 @@
 //! change their roles.
 
 mod cluster;
+mod selection;
 
 use std::collections::BTreeMap;
 use std::pin::pin;
