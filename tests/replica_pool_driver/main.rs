@@ -2,6 +2,7 @@
 //! change their roles.
 
 mod cluster;
+mod hedges;
 mod selection;
 
 use std::collections::BTreeMap;

@@ -259,6 +259,19 @@ pub(super) async fn write<C: Client, W: Ways<C>>(
     }
 }
 
+/// Whether a read of this preference could be had now from a server that is none of these.
+pub(super) fn is_another<C: Client>(
+    core: &Core<C>,
+    preference: &ReadPreference,
+    than: NodeSet,
+) -> bool {
+    match select(&core.routes.load().topology, preference, than) {
+        Ok(Selection::Nodes(nodes)) => !nodes.minus(than).is_empty(),
+        Ok(Selection::Primary(node) | Selection::Fallback(node)) => !than.contains(node),
+        Ok(Selection::Wait { .. }) | Err(_) => false,
+    }
+}
+
 /// Waits for the routes to change, if that may help, until the deadline.
 async fn wait_out<C: Client, W: Ways<C>>(
     core: &Core<C>,

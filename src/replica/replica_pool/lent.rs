@@ -20,7 +20,18 @@ pub struct Lent<C: Client> {
     core: Arc<Core<C>>,
     purpose: Purpose,
     node: NodeId,
-    blamed: bool,
+    told: Told,
+}
+
+/// What is known of how a use went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// Nothing against it.
+    Well,
+    /// The server is to blame.
+    Failed,
+    /// It is in the middle of something; dropped now, nobody knows.
+    Unknown,
 }
 
 /// What a connection is lent for.
@@ -77,7 +88,7 @@ impl<C: Client> Lent<C> {
             core: Arc::clone(core),
             purpose,
             node,
-            blamed: false,
+            told: Told::Well,
         }
     }
 
@@ -116,7 +127,7 @@ impl<C: Client> Lent<C> {
         if matches!(fault, Fault::Query | Fault::Transient) {
             return;
         }
-        self.blamed = true;
+        self.told = Told::Failed;
         if fault.breaks_connection() {
             self.pooled.mark_broken();
         }
@@ -125,6 +136,18 @@ impl<C: Client> Lent<C> {
             generation: self.pooled.generation(),
             fault,
         });
+    }
+
+    /// What is done with it from now on may be cut off: then the connection is closed, as nobody reads what it is still sent.
+    pub(super) fn begin(&mut self) {
+        self.pooled.mark_broken();
+        self.told = Told::Unknown;
+    }
+
+    /// It was not.
+    pub(super) fn end(&mut self) {
+        self.pooled.mark_whole();
+        self.told = Told::Well;
     }
 
     /// Whether the server is still what it was when this was lent: for a write, the primary of the same epoch. That
@@ -201,10 +224,14 @@ impl<C: Client> Drop for Lent<C> {
         let Purpose::Chosen(parked) = mem::replace(&mut self.purpose, Purpose::Given) else {
             return;
         };
-        match self.core.balancer.resume(parked) {
-            Some(pick) if self.blamed => pick.fail(),
-            Some(pick) => pick.succeed(),
-            None => {}
+        let Some(pick) = self.core.balancer.resume(parked) else {
+            return;
+        };
+        match self.told {
+            Told::Well => pick.succeed(),
+            Told::Failed => pick.fail(),
+            // It took so long at least.
+            Told::Unknown => drop(pick),
         }
     }
 }

@@ -9,6 +9,7 @@ mod core;
 mod duties;
 mod error;
 mod events;
+mod hedge;
 mod lending;
 mod lent;
 mod monitor;
