@@ -1,7 +1,7 @@
 //! That a server which is lent for a read is one that the selection allows at that moment, whatever has happened to the cluster.
 
 use tenfold::replica::CausalToken;
-use tenfold::replica::topology::{Selection, select};
+use tenfold::replica::topology::{NodeSet, Selection, select};
 use tenfold::rng::Rng;
 
 use super::*;
@@ -59,7 +59,7 @@ fn check(world: &World, preference: &ReadPreference) -> bool {
         return false;
     };
     let node = lent.node();
-    let nodes = match select(&topology, preference, Default::default()) {
+    let nodes = match select(&topology, preference, NodeSet::default()) {
         Ok(Selection::Nodes(nodes)) => nodes,
         Ok(Selection::Primary(node) | Selection::Fallback(node)) => [node].into_iter().collect(),
         other => panic!("{preference:?} was lent {node:?}: {other:?}"),
