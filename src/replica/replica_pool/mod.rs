@@ -26,3 +26,6 @@ pub use lent::Lent;
 pub use monitor::Monitor;
 pub use op::Op;
 pub use pool::ReplicaPool;
+
+#[cfg(all(test, tenfold_shuttle))]
+mod models;
