@@ -34,6 +34,7 @@ impl Rng {
 }
 
 /// Mixes the bits of one number so that each affects all the others.
+#[inline]
 pub(crate) const fn mix(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -4,6 +4,7 @@
 //! and to remove, when a member is ejected, and about ten times a second by the pick that comes when
 //! it is time to [look](Core::look) at everybody; that one does not wait for it.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::drain::Drain;
 use super::estimate::{PENALTY, PRIOR, Standing};
 use super::roster::{Entry, Roster};
 use super::settings::Settings;
-use super::slot::{Entered, Lease, Slot, Slots};
+use super::slot::{Entered, Lease, Slot, Slots, serial};
 use super::sticky::Sticky;
 use super::table::{LEVELS, Table, View};
 use super::{Member, MemberError, MemberId, PickError, Policy, UnknownMember};
@@ -21,6 +22,8 @@ use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::time::Instant;
 
 pub(super) struct Core<M> {
+    /// Which of all balancers of the process it is.
+    pub(super) serial: NonZeroU64,
     pub(super) slots: Slots<M>,
     pub(super) table: Table,
     pub(super) settings: Settings,
@@ -43,6 +46,7 @@ impl<M> Core<M> {
     pub(super) fn new(settings: Settings) -> Self {
         let most = settings.max_members;
         Self {
+            serial: serial(),
             slots: Slots::new(most),
             table: Table::new(most),
             chance: Chance::new(settings.seed),
@@ -149,7 +153,7 @@ impl<M> Core<M> {
 
     /// Where the member lies that the policy chooses.
     #[inline]
-    fn choose(&self, view: View, turn: u64, now: u64) -> Option<&Slot<M>> {
+    pub(super) fn choose(&self, view: View, turn: u64, now: u64) -> Option<&Slot<M>> {
         match self.settings.policy {
             Policy::RoundRobin => self.next(view, turn),
             Policy::Random => {
@@ -211,11 +215,7 @@ impl<M> Core<M> {
         if len < 3 {
             return self.best_of_two(view, turn, wait);
         }
-        let random = self.chance.random(turn);
-        let first = below(random, len);
-        let second = apart(below(random >> BITS, len - 1), first);
-        let (low, high) = (first.min(second), first.max(second));
-        let third = apart(apart(below(random >> (2 * BITS), len - 2), low), high);
+        let [first, second, third] = three(self.chance.random(turn), len);
         let mut best = self.slots.get(self.table.at(view, first))?;
         let mut least = wait(best);
         for place in [second, third] {
@@ -538,6 +538,16 @@ fn untimed(turns: u64) -> u64 {
 #[inline]
 pub(super) fn below(random: u64, len: u32) -> u32 {
     (((random & ((1 << BITS) - 1)) * u64::from(len)) >> BITS) as u32
+}
+
+/// Three different numbers below `len`, which is three at least.
+#[inline]
+pub(super) fn three(random: u64, len: u32) -> [u32; 3] {
+    let first = below(random, len);
+    let second = apart(below(random >> BITS, len - 1), first);
+    let (low, high) = (first.min(second), first.max(second));
+    let third = apart(apart(below(random >> (2 * BITS), len - 2), low), high);
+    [first, second, third]
 }
 
 /// Skips one number, so that a number below `n - 1` becomes any below `n` but that one.

@@ -63,6 +63,31 @@ pub struct MemberId {
     pub(super) generation: u32,
 }
 
+#[allow(
+    dead_code,
+    reason = "for blocks that keep members in words of their own"
+)]
+impl MemberId {
+    /// Where it lies: a low number, which is another member's when this one is gone.
+    #[inline]
+    pub(crate) fn place(self) -> u32 {
+        self.slot
+    }
+
+    #[inline]
+    pub(crate) fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.slot)
+    }
+
+    #[inline]
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self {
+            slot: bits as u32,
+            generation: (bits >> 32) as u32,
+        }
+    }
+}
+
 impl fmt::Display for MemberId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.slot, self.generation)

@@ -29,8 +29,8 @@ use super::slot::{Lease, OwnedLease};
 /// ```
 #[must_use = "a pick that is dropped at once counts as a request that was given up"]
 pub struct OwnedPick<M> {
-    lease: OwnedLease<M>,
-    report: Report,
+    pub(super) lease: OwnedLease<M>,
+    pub(super) report: Report,
 }
 
 impl<M> OwnedPick<M> {

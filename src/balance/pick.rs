@@ -26,8 +26,8 @@ use super::{MemberId, OwnedPick};
 /// ```
 #[must_use = "a pick that is dropped at once counts as a request that was given up"]
 pub struct Pick<'a, M> {
-    lease: Lease<'a, M>,
-    report: Report,
+    pub(super) lease: Lease<'a, M>,
+    pub(super) report: Report,
 }
 
 /// What is still to be said of a use: when it began, or [`UNTIMED`], and in the highest bits what else is known. One word, so
@@ -53,6 +53,7 @@ impl<'a, M> Pick<'a, M> {
     }
 
     /// Whom this is a use of.
+    #[inline]
     pub fn id(&self) -> MemberId {
         self.lease.slot.id()
     }
@@ -115,7 +116,7 @@ impl<'a, M> Pick<'a, M> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn into_owned(mut self) -> OwnedPick<M> {
-        let report = std::mem::replace(&mut self.report, Report(TOLD));
+        let report = self.report.take();
         OwnedPick::resume(self.lease.again(), report)
     }
 }
@@ -124,6 +125,12 @@ impl Report {
     #[inline]
     pub(super) fn since(began: u64) -> Self {
         Self(began)
+    }
+
+    /// What is left to be said, by somebody else from now on.
+    #[inline]
+    pub(super) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self(TOLD))
     }
 
     #[inline]

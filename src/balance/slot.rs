@@ -22,6 +22,7 @@
 )]
 
 use std::cell::UnsafeCell;
+use std::num::NonZeroU64;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
@@ -251,6 +252,64 @@ impl<M> Drop for OwnedLease<M> {
     fn drop(&mut self) {
         self.slot().leave(&self.owner);
     }
+}
+
+/// A use that keeps nothing alive but its member. Dropped as it is, it never ends.
+#[must_use = "a use that is put aside and not resumed never ends"]
+pub(super) struct ParkedLease {
+    number: u32,
+    /// The [`serial`] of whose slot it is.
+    owner: NonZeroU64,
+}
+
+#[allow(dead_code, reason = "for blocks that lend what they have picked")]
+impl<M> Lease<'_, M> {
+    /// The same use, to be resumed.
+    ///
+    /// # Safety
+    ///
+    /// The lease is forgotten, and not dropped: it stays counted, and whoever resumes it leaves in its place.
+    #[inline]
+    pub(super) unsafe fn park(&self) -> ParkedLease {
+        ParkedLease {
+            number: self.slot.number,
+            owner: self.owner.serial,
+        }
+    }
+}
+
+#[allow(dead_code, reason = "as above")]
+impl<M> OwnedLease<M> {
+    /// One more use, to be resumed.
+    pub(super) fn park(&self) -> ParkedLease {
+        // One more, since this one has an end of its own.
+        self.slot().life.fetch_add(1, Ordering::Relaxed);
+        ParkedLease {
+            number: self.number,
+            owner: self.owner.serial,
+        }
+    }
+}
+
+impl ParkedLease {
+    /// The use that was put aside, if it was one of this owner's slots: the number alone may be that of another's slot,
+    /// whose uses must not be ended in its place.
+    #[inline]
+    pub(super) fn resume<M>(self, owner: &Arc<Core<M>>) -> Option<Lease<'_, M>> {
+        if self.owner != owner.serial {
+            return None;
+        }
+        let slot = owner.slots.get(self.number)?;
+        Some(Lease { slot, owner })
+    }
+}
+
+/// A number that no other owner of slots has.
+pub(super) fn serial() -> NonZeroU64 {
+    static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    let last = LAST.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    // After 580 years at one in a nanosecond it would wrap.
+    NonZeroU64::MIN.saturating_add(last)
 }
 
 /// Slots that never move, made in blocks when they are first needed.

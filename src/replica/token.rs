@@ -36,16 +36,19 @@ impl CausalToken {
     }
 
     /// The cluster.
+    #[inline]
     pub fn system(&self) -> SystemId {
         self.system
     }
 
     /// The line of its log.
+    #[inline]
     pub fn timeline(&self) -> u64 {
         self.timeline
     }
 
     /// How far.
+    #[inline]
     pub fn position(&self) -> Position {
         self.position
     }

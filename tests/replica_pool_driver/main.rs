@@ -2,6 +2,8 @@
 //! change their roles.
 
 mod cluster;
+mod hedges;
+mod selection;
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -211,6 +213,21 @@ mod routing {
 
 mod replicas {
     use super::*;
+
+    /// Reads and writes that could not be served at once used to lose what they had found, and its place in the pool.
+    #[test]
+    fn a_connection_that_has_to_be_tested_first_is_not_lost() {
+        let world = World::new(1);
+        for _ in 0..10 {
+            world.pass(120 * SECOND);
+            assert!(world.pool.read(&REPLICA).is_ok());
+            assert!(world.pool.read(&ReadPreference::MaxLag(SECOND)).is_ok());
+            assert!(world.pool.write().is_ok());
+        }
+        for (_, stats) in world.pool.stats() {
+            assert_eq!(stats.lent, 0, "{stats:?}");
+        }
+    }
 
     #[test]
     fn a_read_on_a_dead_replica_is_done_on_another() {

@@ -8,6 +8,8 @@ pub(super) struct Contest {
     pub(super) workload: &'static str,
     /// Of instructions.
     pub(super) goal: f64,
+    /// The least that it can take.
+    pub(super) floor: &'static Contender,
     /// Ours is the first.
     pub(super) contenders: &'static [Contender],
 }
@@ -17,15 +19,29 @@ pub(super) struct Contender {
     pub(super) make: fn() -> Lend,
 }
 
-pub(super) const FLOOR: Contender = Contender {
+/// A list behind a lock.
+const LIST: Contender = Contender {
     name: "floor",
     make: rivals::floor,
+};
+
+/// A connection of the one pool.
+const POOL: Contender = Contender {
+    name: "floor",
+    make: ours::threads,
+};
+
+/// A choice of the balancer, and a connection of the pool that was chosen.
+const CHOICE: Contender = Contender {
+    name: "floor",
+    make: ours::by_hand,
 };
 
 pub(super) const CONTESTS: [Contest; 6] = [
     Contest {
         workload: "a pool, threads",
         goal: BARE,
+        floor: &LIST,
         contenders: &[
             Contender {
                 name: "tenfold",
@@ -40,6 +56,7 @@ pub(super) const CONTESTS: [Contest; 6] = [
     Contest {
         workload: "a pool, tasks",
         goal: BARE,
+        floor: &LIST,
         contenders: &[
             Contender {
                 name: "tenfold",
@@ -66,6 +83,7 @@ pub(super) const CONTESTS: [Contest; 6] = [
     Contest {
         workload: "a read, of 8 replicas",
         goal: ROUTED,
+        floor: &CHOICE,
         contenders: &[Contender {
             name: "tenfold",
             make: ours::replica,
@@ -74,6 +92,7 @@ pub(super) const CONTESTS: [Contest; 6] = [
     Contest {
         workload: "a read by a token that all of 8 have",
         goal: ROUTED,
+        floor: &CHOICE,
         contenders: &[Contender {
             name: "tenfold",
             make: ours::by_old_token,
@@ -82,6 +101,7 @@ pub(super) const CONTESTS: [Contest; 6] = [
     Contest {
         workload: "a read by a token that half of 8 have",
         goal: ROUTED,
+        floor: &CHOICE,
         contenders: &[Contender {
             name: "tenfold",
             make: ours::by_new_token,
@@ -90,6 +110,7 @@ pub(super) const CONTESTS: [Contest; 6] = [
     Contest {
         workload: "a write",
         goal: ROUTED,
+        floor: &POOL,
         contenders: &[Contender {
             name: "tenfold",
             make: ours::write,

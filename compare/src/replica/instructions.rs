@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use super::contests::{CONTESTS, Contender, FLOOR};
+use super::contests::{CONTESTS, Contender};
 use crate::callgrind;
 use crate::report::{Better, Row};
 
@@ -14,13 +14,13 @@ use crate::report::{Better, Row};
 ///
 /// If valgrind is missing or fails.
 pub(super) fn measure() -> Result<Vec<Row>, String> {
-    let floor = per_lending("", FLOOR.name)?;
     let count = |contender: &Contender, workload| {
         let counted = per_lending(workload, contender.name)?;
         Ok((contender.name.to_owned(), counted))
     };
     let mut rows = Vec::new();
     for contest in &CONTESTS {
+        let floor = per_lending(contest.workload, contest.floor.name)?;
         let contenders = contest.contenders.iter();
         let counted = contenders.map(|contender| count(contender, contest.workload));
         let mut figures = counted.collect::<Result<Vec<_>, String>>()?.into_iter();
@@ -72,9 +72,8 @@ pub fn child() -> Option<ExitCode> {
     let times = times.parse().ok()?;
     let contest = CONTESTS
         .iter()
-        .find(|contest| contest.workload == workload.as_str());
-    let contenders = contest.map_or([].as_slice(), |contest| contest.contenders);
-    let mut all = [&FLOOR].into_iter().chain(contenders);
+        .find(|contest| contest.workload == workload.as_str())?;
+    let mut all = [contest.floor].into_iter().chain(contest.contenders);
     let mut lend = (all.find(|contender| contender.name == name.as_str())?.make)();
     // Clocks are set up, and balancers have seen enough, before it counts.
     lend(FEW);

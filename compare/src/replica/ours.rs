@@ -5,6 +5,7 @@ use std::hint::black_box;
 use std::ops::Range;
 use std::time::Duration;
 
+use tenfold::balance::Balancer;
 use tenfold::replica::pool::{Pool, PoolOptions, Pooled};
 use tenfold::replica::topology::Settings;
 use tenfold::replica::{
@@ -140,6 +141,23 @@ fn reads(preference: ReadPreference, by: Range<u64>) -> Lend {
             black_box(*pool.read(black_box(&preference)).expect("replicas serve"));
         }
     })
+}
+
+/// What a read costs at least: the balancer's choice among eight pools, and a connection of the one that was chosen, without
+/// anything that knows who of them may be read from.
+pub(super) fn by_hand() -> Lend {
+    let balancer = Balancer::new();
+    for n in 0..REPLICAS {
+        let pool = options().build(Servers, endpoint(&n.to_string()));
+        balancer.add(pool.expect("coherent")).expect("room");
+    }
+    let read = move || {
+        let server = balancer.pick().expect("there are eight");
+        black_box(*server.get().expect("nobody else has one"));
+        server.succeed();
+    };
+    (0..1_000).for_each(|_| read());
+    Box::new(move |times| (0..times).for_each(|_| read()))
 }
 
 pub(super) fn replica() -> Lend {

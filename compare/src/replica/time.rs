@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use cpu_time::ThreadTime;
 
-use super::contests::{CONTESTS, Contender, FLOOR};
+use super::contests::{CONTESTS, Contender};
 use super::tasks::Lend;
 use crate::report::{Better, Row, median};
 
@@ -17,7 +17,7 @@ const WARM_UP: Duration = Duration::from_millis(300);
 pub(super) fn measure(rounds: usize) -> Vec<Row> {
     let mut rows = Vec::new();
     for contest in &CONTESTS {
-        let contenders = [&FLOOR].into_iter().chain(contest.contenders);
+        let contenders = [contest.floor].into_iter().chain(contest.contenders);
         let mut lanes: Vec<_> = contenders.map(Lane::new).collect();
         let start = Instant::now();
         while start.elapsed() < WARM_UP {

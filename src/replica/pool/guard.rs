@@ -49,7 +49,7 @@ impl<C: Client> Pooled<C> {
         self.broken = true;
     }
 
-    pub(super) fn mark_whole(&mut self) {
+    pub(crate) fn mark_whole(&mut self) {
         self.broken = false;
     }
 

@@ -33,6 +33,7 @@ pub(crate) struct Deadline {
 }
 
 /// What there was instead of a connection that could be lent at once.
+#[must_use = "a connection that was found and is not used is lost to its pool"]
 pub(crate) struct Found<C: Client> {
     idle: Idle<C::Connection>,
     claim: Claim,
@@ -81,15 +82,7 @@ impl<C: Client> Pool<C> {
     /// connects.
     #[inline]
     pub fn try_get(&self) -> Option<Pooled<C>> {
-        match self.0.core.take_idle(Claim::Full) {
-            Idle::Fresh(slot) => Some(Pooled::new(&self.0, slot, Claim::Full)),
-            Idle::Untested(slot) => {
-                // As it was: whoever may wait tests it.
-                self.0.core.put_back(slot, Claim::Full);
-                None
-            }
-            Idle::None => None,
-        }
+        self.get_fresh(Claim::Full)
     }
 
     /// Closes all that are idle now, and those that are lent when they come back: for a server that has
@@ -163,6 +156,20 @@ impl<C: Client> Pool<C> {
     /// What connections that are begun now are of.
     pub(crate) fn generation(&self) -> u64 {
         self.0.core.generation()
+    }
+
+    /// An idle connection that needs no test, if there is one.
+    #[inline]
+    pub(crate) fn get_fresh(&self, claim: Claim) -> Option<Pooled<C>> {
+        match self.0.core.take_idle(claim) {
+            Idle::Fresh(slot) => Some(Pooled::new(&self.0, slot, claim)),
+            Idle::Untested(slot) => {
+                // As it was: whoever may wait tests it.
+                self.0.core.put_back(slot, claim);
+                None
+            }
+            Idle::None => None,
+        }
     }
 
     /// An idle connection, if it can be had at once; else what was found instead, for [`wait`](Self::wait).

@@ -7,6 +7,7 @@ use std::task::Waker;
 use arc_swap::ArcSwap;
 
 use super::bell::Bell;
+use super::board::Board;
 use super::budget::Budget;
 use super::duties::Proofs;
 use super::events::EventLog;
@@ -24,6 +25,7 @@ use crate::time::Instant;
 pub(super) struct Core<C: Client> {
     pub(super) client: Arc<C>,
     pub(super) routes: ArcSwap<Routes<C>>,
+    pub(super) board: Board,
     pub(super) balancer: Balancer<Arc<Target<C>>>,
     pub(super) events: Arc<EventLog>,
     pub(super) budget: Budget,
@@ -93,6 +95,7 @@ impl<C: Client> Core<C> {
         let core = Self {
             client,
             routes: ArcSwap::from_pointee(Routes::new(topology.clone())),
+            board: Board::new(),
             balancer,
             events: Arc::default(),
             budget: Budget::new(retry_share, connections),
@@ -136,9 +139,11 @@ impl<C: Client> Core<C> {
     fn publish(&self, driver: &mut Driver, topology: Topology, effects: Vec<Effect>) -> After<C> {
         let before = self.routes.load_full();
         let parts = (&self.client, &self.options, &self.balancer);
+        self.board.begin();
         let (next, gone) = before.next(topology, parts.0, parts.1, parts.2);
         let next = Arc::new(next);
         self.routes.store(Arc::clone(&next));
+        self.board.post(&next);
         let mut after = After {
             purges: Vec::new(),
             gone,

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::core::Core;
 use super::error::is_passing;
+use super::lent::WriteLease;
 use super::routes::{Routes, Target};
 use super::{Lent, ReplicaError};
-use crate::balance::OwnedPick;
+use crate::balance::{OwnedPick, Pick};
 use crate::replica::pool::{Claim, Deadline, GetError, Pooled};
 use crate::replica::topology::{Input, NodeId, NodeSet, SelectError, Selection, select};
 use crate::replica::ways::Ways;
@@ -20,53 +21,91 @@ enum Route<C: Client> {
 }
 
 /// A server, and how it is asked.
-struct Way<C: Client> {
+pub(super) struct Way<C: Client> {
     target: Arc<Target<C>>,
     pick: Option<OwnedPick<Arc<Target<C>>>>,
     claim: Claim,
 }
 
-/// A read at once: no lock but the pool's, and no memory. `None` where it has to wait or fails.
+impl<C: Client> Way<C> {
+    #[cold]
+    fn by(pick: Pick<'_, Arc<Target<C>>>, claim: Claim) -> Self {
+        Self {
+            target: Arc::clone(&pick),
+            pick: Some(pick.into_owned()),
+            claim,
+        }
+    }
+}
+
+/// A read at once: no lock but the pool's, and no memory. Where it has to wait, or fails, the way it would go, if there is
+/// one: whoever was chosen is the one to wait for.
 #[inline]
 pub(super) fn read_now<C: Client>(
     core: &Arc<Core<C>>,
     preference: &ReadPreference,
-    avoid: NodeSet,
-) -> Option<Lent<C>> {
+) -> Result<Lent<C>, Option<Way<C>>> {
+    if let Some(stamp) = core.board.stamp()
+        && let Some(least) = core.board.least(preference)
+        && let Some(pick) = core
+            .balancer
+            .pick_likely(|place| core.board.has(place, least))
+        && core.board.is_still(stamp)
+    {
+        return lend_now(core, pick, Claim::Full);
+    }
+    read_by_routes(core, preference)
+}
+
+#[inline]
+fn lend_now<C: Client>(
+    core: &Arc<Core<C>>,
+    pick: Pick<'_, Arc<Target<C>>>,
+    claim: Claim,
+) -> Result<Lent<C>, Option<Way<C>>> {
+    match pick.pool.get_fresh(claim) {
+        Some(pooled) => Ok(Lent::read(core, pooled, pick.node, Some(pick.park()))),
+        None => Err(Some(Way::by(pick, claim))),
+    }
+}
+
+/// The same for whatever is not on the board.
+#[cold]
+fn read_by_routes<C: Client>(
+    core: &Arc<Core<C>>,
+    preference: &ReadPreference,
+) -> Result<Lent<C>, Option<Way<C>>> {
     let routes = core.routes.load();
-    let Ok(Selection::Nodes(nodes)) = select(&routes.topology, preference, avoid) else {
-        return None;
+    let selected = select(&routes.topology, preference, NodeSet::default());
+    let Ok(Selection::Nodes(nodes)) = selected else {
+        return Err(None);
     };
-    let pick = choose(core, nodes)?;
+    let pick = choose(core, nodes).ok_or(None)?;
     let claim = claim(&routes, pick.node);
-    let pooled = pick.pool.get_now(claim).ok()?;
-    let node = pick.node;
-    Some(Lent::read(core, pooled, node, Some(pick)))
+    lend_now(core, pick, claim)
 }
 
 /// A write at once; `None` where it has to wait or fails. It is of the epoch that was seen before the connection was had:
 /// if that is over by then, [`Lent::is_current`] says so, as it does of one that is over a moment later.
 #[inline]
 pub(super) fn write_now<C: Client>(core: &Arc<Core<C>>) -> Option<Lent<C>> {
-    let routes = core.routes.load();
-    let node = routes.topology.writer()?;
-    let pooled = routes.target(node)?.pool.get_now(Claim::Full).ok()?;
-    Lent::write(core, &routes.topology, pooled, node)
+    let writer = core.board.writer()?;
+    // It counts as in use for a moment, so that it is there.
+    let target = core.balancer.get(writer.member).ok()?;
+    let pooled = target.pool.get_fresh(Claim::Full)?;
+    Some(Lent::write(core, pooled, target.node, writer.lease))
 }
 
-/// The best of these. Those that serve are up in the balancer and the others down, so that any pick is one of these most
-/// of the time, and costs the same however many there are.
-#[inline]
-fn choose<C: Client>(core: &Core<C>, nodes: NodeSet) -> Option<OwnedPick<Arc<Target<C>>>> {
-    let any = core.balancer.pick_owned();
+/// The best of these.
+fn choose<C: Client>(core: &Core<C>, nodes: NodeSet) -> Option<Pick<'_, Arc<Target<C>>>> {
+    let any = core.balancer.pick();
     if let Ok(pick) = any
         && nodes.contains(pick.node)
     {
         return Some(pick);
     }
     let wanted = |_, target: &Arc<Target<C>>| nodes.contains(target.node);
-    let pick = core.balancer.pick_where(wanted).ok()?;
-    Some(pick.into_owned())
+    core.balancer.pick_where(wanted).ok()
 }
 
 /// The primary keeps a reserve for writes.
@@ -78,12 +117,14 @@ fn claim<C: Client>(routes: &Routes<C>, node: NodeId) -> Claim {
     }
 }
 
+/// A read by the way that was chosen, if one was, or by whichever there is.
 pub(super) async fn read<C: Client, W: Ways<C>>(
     core: &Arc<Core<C>>,
     ways: W,
     preference: &ReadPreference,
     deadline: Deadline,
     mut avoid: NodeSet,
+    mut chosen: Option<Way<C>>,
 ) -> Result<Lent<C>, ReplicaError<C::Error>> {
     let mut preference = preference.clone();
     // Until when it waits for a replica to catch up; what is left of that is asked for again.
@@ -98,7 +139,11 @@ pub(super) async fn read<C: Client, W: Ways<C>>(
         if let ReadPreference::AtLeast(_, within) = &mut preference {
             *within = patience.saturating_since(core.now());
         }
-        let way = match route(core, &routes, &preference, avoid) {
+        let way = match chosen.take() {
+            Some(way) => Ok(Route::To(way)),
+            None => route(core, &routes, &preference, avoid),
+        };
+        let way = match way {
             Ok(Route::To(way)) => way,
             Ok(Route::Behind(replica)) => {
                 let node = routes.topology.node(replica);
@@ -119,7 +164,10 @@ pub(super) async fn read<C: Client, W: Ways<C>>(
         };
         let node = way.target.node;
         let error = match lend(core, ways, &way, deadline).await {
-            Ok(pooled) => return Ok(Lent::read(core, pooled, node, way.pick)),
+            Ok(pooled) => {
+                let pick = way.pick.map(OwnedPick::park);
+                return Ok(Lent::read(core, pooled, node, pick));
+            }
             Err(error) => error,
         };
         let again = avoid.contains(node);
@@ -164,7 +212,10 @@ pub(super) async fn write<C: Client, W: Ways<C>>(
     loop {
         let routes = core.routes.load_full();
         let topology = &routes.topology;
-        let writer = topology.writer().and_then(|node| routes.target(node));
+        let writer = topology.writer().and_then(|node| {
+            WriteLease::of(topology, node)?;
+            routes.target(node)
+        });
         let Some(target) = writer else {
             let phase = topology.phase();
             let none = SelectError::NoPrimary { phase };
@@ -182,10 +233,10 @@ pub(super) async fn write<C: Client, W: Ways<C>>(
             // It may have waited long: what counts is who is primary now.
             Ok(pooled) => {
                 let now = core.routes.load();
-                match Lent::write(core, &now.topology, pooled, target.node) {
-                    Some(lent) => return Ok(lent),
-                    None => continue,
-                }
+                let Some(lease) = WriteLease::of(&now.topology, target.node) else {
+                    continue;
+                };
+                return Ok(Lent::write(core, pooled, target.node, lease));
             }
             Err(error) => error,
         };
@@ -205,6 +256,19 @@ pub(super) async fn write<C: Client, W: Ways<C>>(
                 failed = Some(error);
             }
         }
+    }
+}
+
+/// Whether a read of this preference could be had now from a server that is none of these.
+pub(super) fn is_another<C: Client>(
+    core: &Core<C>,
+    preference: &ReadPreference,
+    than: NodeSet,
+) -> bool {
+    match select(&core.routes.load().topology, preference, than) {
+        Ok(Selection::Nodes(nodes)) => !nodes.minus(than).is_empty(),
+        Ok(Selection::Primary(node) | Selection::Fallback(node)) => !than.contains(node),
+        Ok(Selection::Wait { .. }) | Err(_) => false,
     }
 }
 
@@ -236,11 +300,8 @@ fn route<C: Client>(
     let (node, claim) = match select(&routes.topology, preference, avoid)? {
         Selection::Nodes(nodes) => {
             let pick = choose(core, nodes).ok_or(nobody)?;
-            return Ok(Route::To(Way {
-                target: Arc::clone(&pick),
-                claim: claim(routes, pick.node),
-                pick: Some(pick),
-            }));
+            let claim = claim(routes, pick.node);
+            return Ok(Route::To(Way::by(pick, claim)));
         }
         Selection::Primary(node) => (node, Claim::Full),
         Selection::Fallback(node) => (node, Claim::Capped),

@@ -1,11 +1,11 @@
 use std::fmt;
+use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use super::RoleChanged;
 use super::core::Core;
-use super::routes::Target;
-use crate::balance::OwnedPick;
+use crate::balance::ParkedPick;
 use crate::replica::pool::Pooled;
 use crate::replica::topology::{Input, NodeId, Topology};
 use crate::replica::{CausalToken, Client, Endpoint, Epoch, Fault, Position, SystemId};
@@ -18,54 +18,78 @@ use crate::replica::{CausalToken, Client, Endpoint, Epoch, Fault, Position, Syst
 pub struct Lent<C: Client> {
     pooled: Pooled<C>,
     core: Arc<Core<C>>,
-    /// Of a read: how long it takes and whether it fails decides who is chosen next.
-    pick: Option<OwnedPick<Arc<Target<C>>>>,
+    purpose: Purpose,
     node: NodeId,
-    generation: u64,
-    /// Of a write: in which epoch it was lent.
-    writes: Option<Lease>,
-    blamed: bool,
+    told: Told,
 }
 
+/// What is known of how a use went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// Nothing against it.
+    Well,
+    /// The server is to blame.
+    Failed,
+    /// It is in the middle of something; dropped now, nobody knows.
+    Unknown,
+}
+
+/// What a connection is lent for.
+enum Purpose {
+    /// A read of a server that was chosen: how long it takes and whether it fails decides who is chosen next.
+    Chosen(ParkedPick),
+    /// A read of the primary.
+    Given,
+    Writes(WriteLease),
+}
+
+/// In which epoch a connection is lent for writes.
 #[derive(Debug, Clone, Copy)]
-struct Lease {
-    epoch: Option<Epoch>,
-    system: Option<SystemId>,
+pub(super) struct WriteLease {
+    pub(super) epoch: Epoch,
+    pub(super) system: SystemId,
+}
+
+impl WriteLease {
+    /// That of this server, if it is the one that writes go to in this topology.
+    pub(super) fn of(topology: &Topology, node: NodeId) -> Option<Self> {
+        let (epoch, system) = (topology.epoch()?, topology.system()?);
+        (topology.writer() == Some(node)).then_some(Self { epoch, system })
+    }
 }
 
 impl<C: Client> Lent<C> {
+    /// For a read, of a server that was chosen if there is a pick.
     #[inline]
     pub(super) fn read(
         core: &Arc<Core<C>>,
         pooled: Pooled<C>,
         node: NodeId,
-        pick: Option<OwnedPick<Arc<Target<C>>>>,
+        pick: Option<ParkedPick>,
     ) -> Self {
-        Self {
-            generation: pooled.generation(),
-            pooled,
-            core: Arc::clone(core),
-            pick,
-            node,
-            writes: None,
-            blamed: false,
-        }
+        let purpose = pick.map_or(Purpose::Given, Purpose::Chosen);
+        Self::new(core, pooled, node, purpose)
     }
 
-    /// For writes, if its server is the one that they go to in this topology.
     #[inline]
     pub(super) fn write(
         core: &Arc<Core<C>>,
-        topology: &Topology,
         pooled: Pooled<C>,
         node: NodeId,
-    ) -> Option<Self> {
-        let (epoch, system) = (topology.epoch(), topology.system());
-        (topology.writer() == Some(node)).then(|| {
-            let mut lent = Self::read(core, pooled, node, None);
-            lent.writes = Some(Lease { epoch, system });
-            lent
-        })
+        lease: WriteLease,
+    ) -> Self {
+        Self::new(core, pooled, node, Purpose::Writes(lease))
+    }
+
+    #[inline]
+    fn new(core: &Arc<Core<C>>, pooled: Pooled<C>, node: NodeId, purpose: Purpose) -> Self {
+        Self {
+            pooled,
+            core: Arc::clone(core),
+            purpose,
+            node,
+            told: Told::Well,
+        }
     }
 
     /// The server.
@@ -80,7 +104,14 @@ impl<C: Client> Lent<C> {
 
     /// The epoch in which it was lent for writes.
     pub fn epoch(&self) -> Option<Epoch> {
-        self.writes.and_then(|lease| lease.epoch)
+        self.lease().map(|lease| lease.epoch)
+    }
+
+    fn lease(&self) -> Option<WriteLease> {
+        match self.purpose {
+            Purpose::Writes(lease) => Some(lease),
+            Purpose::Chosen(_) | Purpose::Given => None,
+        }
     }
 
     /// Says that something went wrong, and what: it decides what becomes of the connection, of the server's
@@ -96,21 +127,33 @@ impl<C: Client> Lent<C> {
         if matches!(fault, Fault::Query | Fault::Transient) {
             return;
         }
-        self.blamed = true;
+        self.told = Told::Failed;
         if fault.breaks_connection() {
             self.pooled.mark_broken();
         }
         self.core.feed(Input::Faulted {
             node: self.node,
-            generation: self.generation,
+            generation: self.pooled.generation(),
             fault,
         });
+    }
+
+    /// What is done with it from now on may be cut off: then the connection is closed, as nobody reads what it is still sent.
+    pub(super) fn begin(&mut self) {
+        self.pooled.mark_broken();
+        self.told = Told::Unknown;
+    }
+
+    /// It was not.
+    pub(super) fn end(&mut self) {
+        self.pooled.mark_whole();
+        self.told = Told::Well;
     }
 
     /// Whether the server is still what it was when this was lent: for a write, the primary of the same epoch. That
     /// is what is known here, and no fence: only the database can keep a former primary from writing.
     pub fn is_current(&self) -> bool {
-        let Some(lease) = self.writes else {
+        let Some(lease) = self.lease() else {
             return !self.pooled.is_stale();
         };
         let routes = self.core.routes.load();
@@ -119,7 +162,7 @@ impl<C: Client> Lent<C> {
         // term since is no other epoch.
         let is_later = topology
             .epoch()
-            .is_some_and(|now| lease.epoch.is_none_or(|then| now.is_after(then)));
+            .is_some_and(|now| now.is_after(lease.epoch));
         topology.writer() == Some(self.node) && !is_later && !self.pooled.is_stale()
     }
 
@@ -129,11 +172,10 @@ impl<C: Client> Lent<C> {
     /// # Errors
     /// [`RoleChanged`] if the write went to who is no longer primary, or this was lent for reads: then it may be lost.
     pub fn commit_token(&self, position: Position) -> Result<CausalToken, RoleChanged> {
-        match self.writes {
-            Some(Lease {
-                epoch: Some(epoch),
-                system: Some(system),
-            }) if self.is_current() => Ok(CausalToken::new(system, epoch.timeline, position)),
+        match self.lease() {
+            Some(WriteLease { epoch, system }) if self.is_current() => {
+                Ok(CausalToken::new(system, epoch.timeline, position))
+            }
             _ => Err(self.role_changed()),
         }
     }
@@ -179,10 +221,17 @@ impl<C: Client> DerefMut for Lent<C> {
 impl<C: Client> Drop for Lent<C> {
     #[inline]
     fn drop(&mut self) {
-        match self.pick.take() {
-            Some(pick) if self.blamed => pick.fail(),
-            Some(pick) => pick.succeed(),
-            None => {}
+        let Purpose::Chosen(parked) = mem::replace(&mut self.purpose, Purpose::Given) else {
+            return;
+        };
+        let Some(pick) = self.core.balancer.resume(parked) else {
+            return;
+        };
+        match self.told {
+            Told::Well => pick.succeed(),
+            Told::Failed => pick.fail(),
+            // It took so long at least.
+            Told::Unknown => drop(pick),
         }
     }
 }

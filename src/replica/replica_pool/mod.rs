@@ -2,12 +2,14 @@
 
 mod async_monitor;
 mod bell;
+mod board;
 mod budget;
 mod builder;
 mod core;
 mod duties;
 mod error;
 mod events;
+mod hedge;
 mod lending;
 mod lent;
 mod monitor;
@@ -24,3 +26,6 @@ pub use lent::Lent;
 pub use monitor::Monitor;
 pub use op::Op;
 pub use pool::ReplicaPool;
+
+#[cfg(all(test, tenfold_shuttle))]
+mod models;

@@ -28,7 +28,8 @@ pub struct Op {
 
 impl Op {
     /// A read: of a replica, unless it [prefers](Self::preference) otherwise. It may be repeated, on another server,
-    /// unless it is to be done [once](Self::once).
+    /// unless it is to be done [once](Self::once), and
+    /// [asked of two](crate::replica::ReplicaPool::run_hedged_async) at a time.
     pub fn read() -> Self {
         Self {
             preference: Some(ReadPreference::Replica),
@@ -102,25 +103,40 @@ impl<'a, C: Client> Attempts<'a, C> {
     /// What an attempt has come to: an answer, or another attempt.
     pub(super) fn over<T>(
         &mut self,
-        mut lent: Lent<C>,
+        lent: Lent<C>,
         answer: Result<T, C::Error>,
     ) -> Option<Result<T, ReplicaError<C::Error>>> {
-        self.made += 1;
-        let error = match answer {
+        match answer {
             // Reads are what they are; a write that a former primary has acknowledged may be lost.
-            Ok(answer) if self.op.is_read() => return Some(Ok(answer)),
+            Ok(answer) if self.op.is_read() => Some(Ok(answer)),
             Ok(answer) => {
                 let done = lent.finish().map(|()| answer);
-                return Some(done.map_err(ReplicaError::RoleChanged));
+                Some(done.map_err(ReplicaError::RoleChanged))
             }
-            Err(error) => error,
-        };
-        let fault = lent.failed(&error);
+            Err(error) => {
+                let fault = self.failed(lent, &error);
+                self.again(fault, error)
+            }
+        }
+    }
+
+    /// An attempt has failed; answers with what.
+    pub(super) fn failed(&mut self, mut lent: Lent<C>, error: &C::Error) -> Fault {
+        self.made += 1;
+        let fault = lent.failed(error);
         // The same server may be asked again after what was no fault of its own.
         if fault != Fault::Transient {
             self.tried = self.tried.with(lent.node());
         }
-        drop(lent);
+        fault
+    }
+
+    /// What follows from the last failure: that is it, or there is another attempt.
+    pub(super) fn again<T>(
+        &self,
+        fault: Fault,
+        error: C::Error,
+    ) -> Option<Result<T, ReplicaError<C::Error>>> {
         let repeats = self.op.idempotent && fault != Fault::Query && self.made < MOST_ATTEMPTS;
         if repeats && self.core.budget.take() {
             return None;

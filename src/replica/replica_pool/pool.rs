@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::async_monitor::AsyncMonitor;
 use super::builder::ReplicaPoolBuilder;
 use super::core::Core;
+use super::hedge::Hedge;
 use super::lending::{self, deadline};
 use super::monitor::Monitor;
 use super::op::Attempts;
@@ -142,12 +143,15 @@ impl<C: Connector> ReplicaPool<C> {
         preference: &ReadPreference,
         wait: impl Into<Option<Duration>>,
     ) -> Result<Lent<C>, ReplicaError<C::Error>> {
-        let none = NodeSet::default();
-        if let Some(lent) = lending::read_now(&self.0, preference, none) {
-            return Ok(lent);
-        }
+        let way = match lending::read_now(&self.0, preference) {
+            Ok(lent) => return Ok(lent),
+            Err(way) => way,
+        };
         let deadline = deadline(&self.0, wait.into());
-        run(lending::read(&self.0, Blocking, preference, deadline, none))
+        let none = NodeSet::default();
+        run(lending::read(
+            &self.0, Blocking, preference, deadline, none, way,
+        ))
     }
 
     /// Does an operation, again and on another server if it fails and may be repeated, as far as the
@@ -168,7 +172,7 @@ impl<C: Connector> ReplicaPool<C> {
                 Some(preference) => {
                     let tried = attempts.tried;
                     run(lending::read(
-                        &self.0, Blocking, preference, deadline, tried,
+                        &self.0, Blocking, preference, deadline, tried, None,
                     ))?
                 }
                 None => run(lending::write(&self.0, Blocking, deadline))?,
@@ -232,12 +236,13 @@ impl<C: AsyncConnector> ReplicaPool<Async<C>> {
         preference: &ReadPreference,
         wait: impl Into<Option<Duration>>,
     ) -> Result<Lent<Async<C>>, ReplicaError<C::Error>> {
-        let none = NodeSet::default();
-        if let Some(lent) = lending::read_now(&self.0, preference, none) {
-            return Ok(lent);
-        }
+        let way = match lending::read_now(&self.0, preference) {
+            Ok(lent) => return Ok(lent),
+            Err(way) => way,
+        };
         let deadline = deadline(&self.0, wait.into());
-        lending::read(&self.0, Awaiting, preference, deadline, none).await
+        let none = NodeSet::default();
+        lending::read(&self.0, Awaiting, preference, deadline, none, way).await
     }
 
     /// [`run`](Self::run) for tasks.
@@ -258,12 +263,109 @@ impl<C: AsyncConnector> ReplicaPool<Async<C>> {
             let mut lent = match &op.preference {
                 Some(preference) => {
                     let tried = attempts.tried;
-                    lending::read(&self.0, Awaiting, preference, deadline, tried).await?
+                    lending::read(&self.0, Awaiting, preference, deadline, tried, None).await?
                 }
                 None => lending::write(&self.0, Awaiting, deadline).await?,
             };
             let answer = work(&mut lent).await;
             if let Some(answer) = attempts.over(lent, answer) {
+                return answer;
+            }
+        }
+    }
+
+    /// [`run_async`](Self::run_async) for reads whose slowest are too slow: where a server has not answered after this
+    /// long, another one is asked as well, and the first answer counts.
+    ///
+    /// Best is what nineteen of twenty reads take less than; waiting for a connection is not in it, as asking twice would only
+    /// make that longer. Each second question takes a retry out of the [budget](super::ReplicaPoolBuilder::retry_share), so that
+    /// a cluster that has too much to do does not get twice as much, and goes to another server that the read may go to, or to
+    /// none. Should one fail, the other may still answer. Whichever is late is dropped: its future wherever it stands, and
+    /// its connection, which is in the middle of something, is closed.
+    ///
+    /// A write, and a read that is to be done [once](Op::once), is asked once at a time, as by `run_async`. Threads have none of
+    /// this: the second question would need a second thread, and this crate starts none.
+    ///
+    /// ```
+    /// # use std::convert::Infallible;
+    /// # use std::pin::pin;
+    /// # use std::task::{Context, Poll, Waker};
+    /// use std::time::Duration;
+    /// use tenfold::replica::{Async, Op, ReplicaPool};
+    /// # use tenfold::balance::Policy;
+    /// # use tenfold::replica::topology::Settings;
+    /// # use tenfold::replica::{AsyncConnector, AsyncProber, Endpoint, Epoch, Fault, Position, Probe, Role, SystemId};
+    /// # use tenfold::time::ManualClock;
+    /// # struct Servers;
+    /// # impl AsyncConnector for Servers {
+    /// #     type Connection = String;
+    /// #     type Error = Infallible;
+    /// #     async fn connect(&self, endpoint: &Endpoint) -> Result<String, Infallible> { Ok(endpoint.name().into()) }
+    /// #     fn classify(&self, error: &Infallible) -> Fault { match *error {} }
+    /// # }
+    /// # impl AsyncProber for Servers {
+    /// #     async fn probe(&self, server: &mut String) -> Result<Probe, Infallible> {
+    /// #         let role = if server == "p" { Role::Primary } else { Role::Replica };
+    /// #         let epoch = Epoch { timeline: 1, term: 0 };
+    /// #         Ok(Probe::new(role, SystemId(7), epoch, Position(1)))
+    /// #     }
+    /// # }
+    /// # let endpoint = |name| Endpoint::new(name, name);
+    /// # let settings = Settings::builder()
+    /// #     .primary(endpoint("p")?)
+    /// #     .replica(endpoint("a")?)
+    /// #     .replica(endpoint("b")?)
+    /// #     .build()?;
+    /// # let clock = ManualClock::new();
+    /// # let pool = ReplicaPool::builder(Async(Servers), settings).clock(clock.clock()).timer(clock.timer());
+    /// # let pool = pool.policy(Policy::RoundRobin).build()?;
+    /// # let mut context = Context::from_waker(Waker::noop());
+    /// # let mut monitor = pin!(pool.monitor_async().run());
+    /// # assert!(monitor.as_mut().poll(&mut context).is_pending());
+    /// // A primary and two replicas, of which `a` answers after a second and `b` at once.
+    /// let ask = async |server: &mut String| {
+    ///     if server == "a" {
+    ///         clock.timer().sleep(Duration::from_secs(1)).await;
+    ///     }
+    ///     Ok(server.clone())
+    /// };
+    /// # let mut hedged = 0;
+    /// # for _ in 0..2 {
+    /// let (op, after) = (Op::read(), Duration::from_millis(20));
+    /// let mut read = pin!(pool.run_hedged_async(&op, after, ask));
+    /// if read.as_mut().poll(&mut context).is_pending() {
+    ///     clock.advance(after); // it is `a` that was asked
+    ///     assert_eq!(read.as_mut().poll(&mut context), Poll::Ready(Ok("b".to_owned())));
+    /// #   hedged += 1;
+    /// }
+    /// # }
+    /// # assert!(hedged > 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn run_hedged_async<T>(
+        &self,
+        op: &Op,
+        after: Duration,
+        work: impl AsyncFn(&mut C::Connection) -> Result<T, C::Error>,
+    ) -> Result<T, ReplicaError<C::Error>> {
+        let Some(preference) = op.preference.as_ref().filter(|_| op.idempotent) else {
+            return self.run_async(op, work).await;
+        };
+        let deadline = deadline(&self.0, op.wait);
+        let mut attempts = Attempts::new(&self.0, op);
+        let hedge = Hedge {
+            core: &self.0,
+            preference,
+            deadline,
+            after,
+        };
+        loop {
+            let tried = attempts.tried;
+            let lent = lending::read(&self.0, Awaiting, preference, deadline, tried, None).await?;
+            if let Some(answer) = hedge.attempt(&mut attempts, lent, &work).await {
                 return answer;
             }
         }

@@ -41,6 +41,16 @@ impl<C: Client> Routes<C> {
         self.servers.iter().flatten().map(|server| &server.target)
     }
 
+    /// Every server of the topology that the balancer knows.
+    pub(super) fn members(&self) -> impl Iterator<Item = (&Node, MemberId)> {
+        let nodes = self.topology.nodes();
+        nodes.filter_map(|node| Some((node, self.member(node.id())?)))
+    }
+
+    pub(super) fn member(&self, node: NodeId) -> Option<MemberId> {
+        self.servers.get(node.index())?.as_ref()?.member
+    }
+
     /// The routes of the next topology; pools of servers that are gone are closed by whoever has them last.
     pub(super) fn next(
         &self,
