@@ -59,20 +59,8 @@ fn parse(preference: &str) -> ReadPreference {
 }
 
 fn describe(stage: &Stage, found: &Result<Selection, SelectError>) -> String {
-    let name = |id| {
-        stage
-            .topology()
-            .node(id)
-            .unwrap()
-            .endpoint()
-            .name()
-            .to_owned()
-    };
     match found {
-        Ok(Selection::Nodes(nodes)) => nodes.iter().map(name).collect::<Vec<_>>().join(" "),
-        Ok(Selection::Primary(node)) => format!("primary {}", name(*node)),
-        Ok(Selection::Fallback(node)) => format!("fallback {}", name(*node)),
-        Ok(other) => format!("{other:?}"),
+        Ok(selection) => stage.goes(selection),
         Err(SelectError::NoPrimary { phase }) => format!("no primary: {phase}"),
         Err(SelectError::NoReplica { phase }) => format!("no replica: {phase}"),
         Err(SelectError::NoTagged { .. }) => "no tagged".into(),

@@ -55,32 +55,8 @@ fn parse(read: &str) -> ReadPreference {
 }
 
 fn describe(stage: &Stage, found: &Result<Selection, SelectError>) -> String {
-    let name = |id| {
-        stage
-            .topology()
-            .node(id)
-            .unwrap()
-            .endpoint()
-            .name()
-            .to_owned()
-    };
     match found {
-        Ok(Selection::Nodes(nodes)) => nodes.iter().map(name).collect::<Vec<_>>().join(" "),
-        Ok(Selection::Fallback(node)) => format!("fallback {}", name(*node)),
-        Ok(Selection::Wait {
-            replica,
-            position,
-            fallback,
-            ..
-        }) => {
-            let then = fallback.map_or("nobody".into(), name);
-            format!(
-                "wait for {} to have {}, then {then}",
-                name(*replica),
-                position.0
-            )
-        }
-        Ok(other) => format!("{other:?}"),
+        Ok(selection) => stage.goes(selection),
         Err(SelectError::NoReplica { .. }) => "nobody".into(),
         Err(SelectError::NoPrimary { .. }) => "nobody yet".into(),
         Err(SelectError::TokenLost { fork, .. }) => format!("lost after {}", fork.0),

@@ -1,6 +1,10 @@
 //! Where statements go: a table of them, and what holds of any text.
 #![cfg(feature = "replica")]
 
+#[path = "model/statement.rs"]
+mod model;
+
+use model::{GAPS, PARTS};
 use proptest::prelude::*;
 use tenfold::replica::Access::{self, Begin, End, Read, Session, Within, Write};
 use tenfold::replica::StatementClassifier;
@@ -299,78 +303,6 @@ fn the_time_grows_with_the_length_of_the_text_and_not_faster() {
     let tag = format!("${}$", "a".repeat(1 << 19));
     let _ = Access::of(&format!("select {tag}{}", many("$aaaaaaa")));
 }
-
-/// Parts of statements. What is written between them may change nothing.
-const PARTS: &[&str] = &[
-    "select",
-    "SELECT",
-    "values",
-    "table",
-    "with",
-    "x",
-    "as",
-    "(",
-    ")",
-    ",",
-    ";",
-    "insert",
-    "into",
-    "update",
-    "delete",
-    "from",
-    "for",
-    "share",
-    "key",
-    "no",
-    "explain",
-    "analyze",
-    "copy",
-    "to",
-    "stdout",
-    "begin",
-    "read",
-    "only",
-    "write",
-    "start",
-    "transaction",
-    "commit",
-    "and",
-    "chain",
-    "rollback",
-    "set",
-    "local",
-    "prepare",
-    "'a;b'",
-    "'it''s'",
-    "E'\\''",
-    "$$;$$",
-    "$t$ ' $t$",
-    "\"q\"",
-    "\"nextval\"",
-    "nextval",
-    "1",
-    "1.5",
-    "$1",
-    "*",
-    "+",
-    "-",
-    "/",
-    "::",
-    "merge",
-    "serializable",
-];
-
-const GAPS: &[&str] = &[
-    " ",
-    "\n",
-    "\t ",
-    " /* x */ ",
-    "/**/",
-    "/* /* ; */ ' */",
-    " -- delete ' $$ \" /*\n",
-    "\r\n--\n",
-    "\u{b}\u{c}",
-];
 
 fn joined(parts: &[(usize, usize)], gap: impl Fn(usize) -> &'static str) -> String {
     let parts = parts.iter().map(|&(part, number)| {

@@ -1,52 +1,21 @@
 //! Whatever comes, in whatever order: the step of a replica pool's core neither panics nor forgets what it must keep. And the
 //! failovers that it leads, told one by one.
 
+#[path = "model/replica.rs"]
+mod model;
 mod replica_stage;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use model::{Answer, Move, Run};
 use proptest::prelude::*;
+use replica_stage::Stage;
 use tenfold::replica::topology::{
-    Action, Authority, Effect, Event, FailoverRefused, Grant, Input, Node, NodeId, NodeSet,
-    NodeState, OldPrimary, OperationId, Outcome, Phase, ProbeId, Promotion, Settings,
-    SettingsBuilder, Synchronous, Topology, select, step,
+    Action, Authority, Effect, Event, FailoverRefused, Grant, Input, NodeId, OldPrimary,
+    OperationId, Outcome, Phase, Promotion, SettingsBuilder, Synchronous,
 };
-use tenfold::replica::{
-    CausalToken, Endpoint, Epoch, Fault, Fork, Position, Probe, ReadPreference, RecoveryOrder,
-    Role, SystemId,
-};
-use tenfold::time::Instant;
-
-use replica_stage::{SYSTEM, Stage};
-
-#[derive(Debug, Clone)]
-enum Move {
-    Wait(u64),
-    /// Answers the probe of one node: the latest, or the one before.
-    Answer(u8, bool, Answer),
-    Miss(u8),
-    Fault(u8, i8, u8),
-    Hurry(u8),
-    Add(u8),
-    Drain(u8),
-    Remove(u8),
-    Lease(u64, u64),
-    LeaseLost,
-    /// Ends one of the last operations, perhaps for the second time.
-    End(u8, Option<u8>, u64),
-}
-
-#[derive(Debug, Clone)]
-struct Answer {
-    primary: bool,
-    alien: bool,
-    timeline: u64,
-    term: u64,
-    position: u64,
-    receiving: Option<bool>,
-    fork: Option<u64>,
-}
+use tenfold::replica::{Epoch, Position, RecoveryOrder};
 
 fn answers() -> impl Strategy<Value = Answer> {
     let timeline = prop_oneof![8 => 0..5u64, 1 => any::<u64>()];
@@ -88,251 +57,6 @@ fn moves() -> impl Strategy<Value = Move> {
         1 => Just(Move::LeaseLost),
         6 => (0..6u8, proptest::option::of(0..4u8), 0..200u64).prop_map(|(n, how, v)| Move::End(n, how, v)),
     ]
-}
-
-fn end(name: &str) -> Endpoint {
-    Endpoint::new(name, &format!("{name}:1")).unwrap()
-}
-
-struct Run {
-    topology: Option<Topology>,
-    now: Instant,
-    probes: Vec<Vec<ProbeId>>,
-    operations: Vec<OperationId>,
-    names: BTreeMap<NodeId, String>,
-    newest_generation: u64,
-}
-
-impl Run {
-    fn new(promotion: Promotion, order: RecoveryOrder, synchronous: bool) -> Self {
-        let mut settings = Settings::builder().primary(end("n0")).promotion(promotion);
-        settings = settings.order(order).replica(end("n1")).replica(end("n2"));
-        if synchronous {
-            settings = settings.synchronous(Synchronous::any(1, ["n0", "n1", "n2"]));
-        }
-        let now = Instant::from_nanos(0);
-        let (topology, effects) = Topology::new(settings.build().unwrap(), now);
-        let mut run = Self {
-            topology: Some(topology),
-            now,
-            probes: vec![Vec::new(); 64],
-            operations: Vec::new(),
-            names: BTreeMap::new(),
-            newest_generation: 0,
-        };
-        run.note(&effects);
-        run
-    }
-
-    fn give(&mut self, input: Input) {
-        let before = self.topology.take().unwrap();
-        let again = step(before.clone(), input.clone(), self.now);
-        let (after, effects) = step(before.clone(), input, self.now);
-        assert_eq!(again.1, effects, "the same has the same effects");
-        self.check(&before, &after, &effects);
-        self.topology = Some(after);
-        self.note(&effects);
-    }
-
-    fn note(&mut self, effects: &[Effect]) {
-        for effect in effects {
-            match effect {
-                Effect::Probe {
-                    node,
-                    probe,
-                    deadline,
-                } => {
-                    assert!(*deadline > self.now);
-                    self.probes[node.index()].push(*probe);
-                }
-                Effect::Perform { operation, .. } => self.operations.push(*operation),
-                _ => {}
-            }
-        }
-    }
-
-    fn check(&mut self, before: &Topology, after: &Topology, effects: &[Effect]) {
-        if let Some(old) = before.epoch() {
-            assert!(
-                after.epoch().is_some_and(|new| !old.is_after(new)),
-                "the epoch went back"
-            );
-        }
-        if let Some(writer) = after.writer() {
-            assert!(after.node(writer).is_some() && after.phase().takes_writes());
-            assert!(
-                !after.serving().contains(writer),
-                "the primary is no replica"
-            );
-            let state = after.node(writer).unwrap().state();
-            assert!(!matches!(state, NodeState::Fenced(_)), "{state:?}");
-        }
-        for id in after.serving().iter() {
-            let node = after.node(id).unwrap();
-            assert_eq!(
-                (node.state(), node.role()),
-                (NodeState::Healthy, Some(Role::Replica))
-            );
-        }
-        assert!(after.wake_at() > self.now, "woken at once, for ever");
-        let mut names = BTreeMap::new();
-        for node in after.nodes() {
-            let name = node.endpoint().name().to_owned();
-            if let Some(known) = self.names.get(&node.id())
-                && before.find(known).is_some()
-                && after.find(known).is_some()
-            {
-                assert_eq!(*known, name, "a number went to another server");
-            }
-            if let Some(old) = before.find(&name) {
-                assert!(old.id() == node.id() && node.generation() >= old.generation());
-            }
-            names.insert(node.id(), name);
-        }
-        self.names = names;
-        for effect in effects {
-            if let Effect::Purge { generation, .. } = effect {
-                assert!(
-                    *generation > self.newest_generation,
-                    "a generation came twice"
-                );
-                self.newest_generation = *generation;
-            }
-        }
-        let observes = after.settings().promotion() == Promotion::Observe;
-        let acts =
-            |effect: &Effect| matches!(effect, Effect::Perform { .. } | Effect::AcquireLease);
-        assert!(
-            !observes || !effects.iter().any(acts),
-            "who observes does nothing"
-        );
-        let token = CausalToken::new(SYSTEM, 2, Position(90));
-        for preference in [
-            ReadPreference::Any,
-            ReadPreference::Replica,
-            ReadPreference::Primary,
-            ReadPreference::AtLeast(token, Duration::from_millis(1)),
-        ] {
-            let _ = select(after, &preference, NodeSet::default());
-        }
-    }
-
-    fn make(&mut self, what: Move) {
-        let topology = self.topology.as_ref().unwrap();
-        let id = |n: u8| topology.find(&format!("n{n}")).map(Node::id);
-        let input = match what {
-            Move::Wait(ms) => {
-                self.now = self.now + Duration::from_millis(ms);
-                Some(Input::Tick)
-            }
-            Move::Answer(n, latest, answer) => id(n).and_then(|node| {
-                let probes = &self.probes[node.index()];
-                let back = if latest { 1 } else { 2 };
-                let probe = *probes.get(probes.len().checked_sub(back)?)?;
-                Some(Input::Answered {
-                    node,
-                    probe,
-                    answer: answer.into_probe(),
-                    rtt: Duration::from_millis(1),
-                })
-            }),
-            Move::Miss(n) => id(n).and_then(|node| {
-                let probe = *self.probes[node.index()].last()?;
-                Some(Input::Unanswered { node, probe })
-            }),
-            Move::Fault(n, off, fault) => id(n).map(|node| Input::Faulted {
-                node,
-                generation: topology
-                    .node(node)
-                    .unwrap()
-                    .generation()
-                    .wrapping_add_signed(off.into()),
-                fault: [
-                    Fault::Query,
-                    Fault::Transient,
-                    Fault::Overload,
-                    Fault::RoleChanged,
-                    Fault::ConnectionLost,
-                    Fault::Unknown,
-                ][usize::from(fault)],
-            }),
-            Move::Hurry(n) => id(n).map(Input::Hurry),
-            Move::Add(n) => Some(Input::Add(end(&format!("n{n}")))),
-            Move::Drain(n) => id(n).map(Input::Drain),
-            Move::Remove(n) => id(n).map(Input::Remove),
-            Move::Lease(term, ms) => Some(Input::LeaseGained(Grant {
-                term,
-                until: self.now + Duration::from_millis(ms),
-                old_primary: match term % 3 {
-                    0 => OldPrimary::Unknown,
-                    n => OldPrimary::Stops {
-                        name: (n == 1).then(|| "n0".into()),
-                        at: self.now + Duration::from_millis(ms / 2),
-                    },
-                },
-            })),
-            Move::LeaseLost => Some(Input::LeaseLost),
-            Move::End(n, how, value) => {
-                let back = usize::from(n) + 1;
-                let at = self.operations.len().checked_sub(back);
-                at.map(|at| {
-                    let operation = self.operations[at];
-                    let epoch = Epoch {
-                        timeline: value % 6,
-                        term: 0,
-                    };
-                    match how {
-                        None => Input::Failed { operation },
-                        Some(0) => Input::Finished {
-                            operation,
-                            outcome: Outcome::Done,
-                        },
-                        Some(1) => Input::Finished {
-                            operation,
-                            outcome: Outcome::Reached(Position(value)),
-                        },
-                        Some(2) => Input::Finished {
-                            operation,
-                            outcome: Outcome::Promoted(epoch),
-                        },
-                        Some(_) => Input::Finished {
-                            operation,
-                            outcome: Outcome::Recovered {
-                                complete: value % 2 == 0,
-                            },
-                        },
-                    }
-                })
-            }
-        };
-        if let Some(input) = input {
-            self.give(input);
-        }
-    }
-}
-
-impl Answer {
-    fn into_probe(self) -> Probe {
-        let role = if self.primary {
-            Role::Primary
-        } else {
-            Role::Replica
-        };
-        let system = if self.alien { SystemId(8) } else { SYSTEM };
-        let epoch = Epoch {
-            timeline: self.timeline,
-            term: self.term,
-        };
-        let mut probe = Probe::new(role, system, epoch, Position(self.position));
-        probe.receiving = self.receiving;
-        let fork = |at| Fork {
-            timeline: self.timeline,
-            parent: self.timeline.saturating_sub(1),
-            at: Position(at),
-        };
-        probe.history = self.fork.map(fork).into_iter().collect();
-        probe
-    }
 }
 
 proptest! {
@@ -624,11 +348,184 @@ fn a_former_primary_that_comes_back_before_it_is_recovered_is_fenced_again() {
     assert!(orders.iter().any(fences), "{orders:?}");
 }
 
+/// The orders of the latest effects, without their numbers.
+fn orders(stage: &Stage) -> Vec<Action> {
+    actions(stage).into_iter().map(|(_, order)| order).collect()
+}
+
+/// Lets time pass in which these answer every 100 ms, and whatever is ordered ends like this. Answers what was ordered.
+fn drive(
+    stage: &mut Stage,
+    millis: u64,
+    answers: &[&str],
+    how: impl Fn(Action) -> Option<Outcome>,
+) -> Vec<Action> {
+    let mut ordered = Vec::new();
+    for _ in 0..millis / 100 {
+        for word in ["wait:100"].iter().chain(answers) {
+            loop {
+                let next = orders(stage);
+                if next.is_empty() {
+                    break;
+                }
+                ordered.extend(next);
+                end_all(stage, &how);
+            }
+            stage.act(word);
+        }
+    }
+    ordered
+}
+
+/// As [`well`], but no promotion is known to have worked.
+fn unpromoted(action: Action) -> Option<Outcome> {
+    match action {
+        Action::Promote { .. } => None,
+        other => well(other),
+    }
+}
+
+/// A replica told of a later epoch before its primary was found. That primary then claimed an epoch that was known already, and
+/// was refused for ever as a second one of it.
+#[test]
+fn a_primary_that_was_heard_of_before_it_was_found_is_accepted() {
+    let mut stage = Stage::play_with(LOST, sole);
+    let fencing = actions(&stage)[0].0;
+    stage.act("c:r@90/2!");
+    stage.give(Input::Finished {
+        operation: fencing,
+        outcome: Outcome::Done,
+    });
+    assert_eq!(stage.topology().phase(), Phase::PrimarySuspect);
+    stage.effects.clear();
+    stage.act("b:p@100/2<95");
+    let (a, b) = (stage.node("a").id(), stage.node("b").id());
+    assert_eq!(stage.topology().writer(), Some(b));
+    // What it left behind is told and put in order, as if nobody had told of its epoch before.
+    let missing = Event::WritesMissing {
+        timeline: 1,
+        after: Position(95),
+        known: Position(100),
+    };
+    assert!(stage.effects.contains(&Effect::Emit(missing)));
+    let epoch = Epoch {
+        timeline: 1,
+        term: 0,
+    };
+    assert!(orders(&stage).contains(&Action::Fence { node: a, epoch }));
+}
+
+/// Who could not be promoted was left out from then on, until there was a primary. There was none, where the others were too few.
+#[test]
+fn who_could_not_be_promoted_is_tried_again_where_nobody_else_is_left() {
+    let mut stage = Stage::play_with(
+        "a:p b:r! a:eof a:x a:x a:x wait:900 b:r! wait:900 b:r! wait:300",
+        sole,
+    );
+    let promote = Action::Promote {
+        node: stage.node("b").id(),
+    };
+    let ordered = drive(&mut stage, 60_000, &["a:x", "b:r@100!"], unpromoted);
+    let times = ordered.iter().filter(|order| **order == promote).count();
+    assert!(times > 6, "{times}");
+}
+
+/// It had been fenced when the failover was refused, and then somebody received again, from whomever. It was waited for.
+#[test]
+fn nobody_vouches_for_a_primary_that_was_fenced() {
+    let mut stage = Stage::play_with(LOST, sole);
+    end_all(&mut stage, well);
+    end_all(&mut stage, |_| None);
+    assert_eq!(refusals(&stage), [FailoverRefused::NoCandidate]);
+    let answers = ["a:x", "b:r@100^", "c:r@90^"];
+    let ordered = drive(&mut stage, 2000, &answers, |_| None);
+    assert!(!ordered.is_empty());
+}
+
+/// A replica that had not been made to follow the new primary received from the old one, a replica by then, and was taken for a
+/// witness that the new one lived: nobody was promoted in its place.
+#[test]
+fn who_was_not_pointed_at_the_primary_is_no_witness_of_it() {
+    let settings = |s| sole(s).between_failovers(Duration::ZERO);
+    for follows in [false, true] {
+        let mut stage = Stage::play_with(LOST, settings);
+        for _ in 0..4 {
+            end_all(&mut stage, well);
+        }
+        assert_eq!(stage.topology().writer(), Some(stage.node("b").id()));
+        end_all(&mut stage, |order| match order {
+            Action::Follow { .. } if !follows => None,
+            _ => well(order),
+        });
+        stage.act("b:p@120/2");
+        stage.act("b:eof");
+        let fence = Action::Fence {
+            node: stage.node("b").id(),
+            epoch: Epoch {
+                timeline: 2,
+                term: 0,
+            },
+        };
+        let ordered = drive(&mut stage, 4000, &["b:x", "c:r@120/2^"], |_| None);
+        assert_eq!(!ordered.contains(&fence), follows, "{ordered:?}");
+    }
+}
+
+/// It was to be fenced in the epoch before, which is not the one that it takes writes in if its promotion has worked.
+#[test]
+fn who_may_have_been_promoted_is_fenced_in_the_epoch_that_it_may_be_of() {
+    let mut stage = Stage::play_with(LOST, sole);
+    let (a, b) = (stage.node("a").id(), stage.node("b").id());
+    let ordered = drive(&mut stage, 40_000, &["a:x", "b:x", "c:r@90!"], unpromoted);
+    let line_of = |of: NodeId| {
+        let fences = ordered.iter().filter_map(move |order| match order {
+            Action::Fence { node, epoch } if *node == of => Some(epoch.timeline),
+            _ => None,
+        });
+        fences.collect::<BTreeSet<_>>()
+    };
+    assert_eq!(line_of(a), BTreeSet::from([1]));
+    assert_eq!(line_of(b), BTreeSet::from([2]));
+}
+
+/// A server that had to be fenced and was removed held up every failover: nobody could fence it.
+#[test]
+fn who_was_removed_need_not_be_fenced() {
+    let mut stage = Stage::play_with(LOST, sole);
+    let answers = ["a:x", "c:r@90!"];
+    let unfenced = |action| match action {
+        Action::Fence { node, .. } if node.index() == 1 => None,
+        other => unpromoted(other),
+    };
+    drive(&mut stage, 5000, &answers, unfenced);
+    stage.act("b:remove");
+    // Nobody does anything to it any more.
+    let there = |action: Action| (action.node().index() != 1).then(|| well(action)).flatten();
+    let ordered = drive(&mut stage, 15_000, &answers, there);
+    let node = stage.node("c").id();
+    assert!(ordered.contains(&Action::Promote { node }), "{ordered:?}");
+}
+
+/// Whether the lease was asked for.
+fn asks(stage: &Stage) -> bool {
+    let asks = |effect: &Effect| matches!(effect, Effect::AcquireLease { .. });
+    stage.effects.iter().any(asks)
+}
+
+/// The terms of the leases that were given back.
+fn returned(stage: &Stage) -> Vec<u64> {
+    let all = stage.effects.iter().filter_map(|effect| match effect {
+        Effect::ReleaseLease { term, .. } => Some(*term),
+        _ => None,
+    });
+    all.collect()
+}
+
 #[test]
 fn who_has_no_lease_fences_nobody() {
     let lease = |s: SettingsBuilder| s.promotion(Promotion::Active(Authority::Lease));
     let mut stage = Stage::play_with(LOST, lease);
-    assert!(stage.effects.contains(&Effect::AcquireLease) && actions(&stage).is_empty());
+    assert!(asks(&stage) && actions(&stage).is_empty());
     stage.give(Input::LeaseLost);
     assert_eq!(refusals(&stage), [FailoverRefused::NoLease]);
     assert!(actions(&stage).is_empty());
@@ -689,7 +586,7 @@ fn who_gets_the_lease_looks_again_and_follows_who_was_promoted_meanwhile() {
     let leads =
         |action: &Action| matches!(action, Action::StopReceiver { .. } | Action::Promote { .. });
     assert!(!actions(&stage).iter().any(|(_, action)| leads(action)));
-    assert!(stage.effects.contains(&Effect::ReleaseLease { term: 5 }));
+    assert_eq!(returned(&stage), [5]);
 }
 
 #[test]
@@ -731,4 +628,135 @@ fn a_second_failover_waits() {
         matches!(told[..], [FailoverRefused::TooSoon { .. }]),
         "{told:?}"
     );
+}
+
+fn granted(stage: &Stage, term: u64) -> Input {
+    Input::LeaseGained(Grant {
+        term,
+        until: stage.now + Duration::from_secs(10),
+        old_primary: OldPrimary::Unknown,
+    })
+}
+
+/// A failover with a lease of ten seconds, of which half a one does not count, while what the old primary has is salvaged.
+fn salvaging() -> Stage {
+    let mut stage = Stage::play_with(LOST, |s| s.promotion(Promotion::Active(Authority::Lease)));
+    stage.give(granted(&stage, 5));
+    stage.act("b:r@100!");
+    stage.act("c:r@90!");
+    end_all(&mut stage, well);
+    end_all(&mut stage, well);
+    assert_eq!(stage.topology().phase(), Phase::Salvaging);
+    stage
+}
+
+/// The lease used to run out in the middle, and the promotion was made with a new one, without a look at who had been promoted
+/// in between.
+#[test]
+fn a_lease_is_extended_at_half_of_its_time() {
+    let mut stage = salvaging();
+    let salvage = actions(&stage)[0].0;
+    for _ in 0..3 {
+        stage.effects.clear();
+        stage.act("wait:4600");
+        assert!(!asks(&stage));
+        stage.act("wait:300");
+        assert!(asks(&stage));
+        stage.give(granted(&stage, 5));
+    }
+    stage.give(Input::Finished {
+        operation: salvage,
+        outcome: Outcome::Reached(Position(120)),
+    });
+    let promotes_until = stage.effects.iter().find_map(|effect| match effect {
+        Effect::Perform {
+            action: Action::Promote { .. },
+            deadline,
+            ..
+        } => Some(*deadline),
+        _ => None,
+    });
+    // And no promotion outlasts it.
+    assert_eq!(
+        promotes_until,
+        Some(stage.now + Duration::from_millis(9500))
+    );
+}
+
+#[test]
+fn a_failover_ends_with_a_lease_that_cannot_be_extended() {
+    let mut stage = salvaging();
+    let salvage = actions(&stage)[0].0;
+    stage.act("wait:5000");
+    assert!(asks(&stage));
+    stage.effects.clear();
+    stage.give(Input::LeaseLost);
+    stage.act("wait:2000");
+    assert!(asks(&stage), "it is asked for again");
+    stage.act("wait:2400");
+    assert_eq!(stage.topology().phase(), Phase::Salvaging);
+    stage.act("wait:200");
+    assert_eq!(refusals(&stage), [FailoverRefused::NoLease]);
+    stage.effects.clear();
+    stage.give(Input::Finished {
+        operation: salvage,
+        outcome: Outcome::Reached(Position(120)),
+    });
+    assert!(orders(&stage).is_empty(), "{:?}", orders(&stage));
+}
+
+#[test]
+fn a_failover_ends_at_once_with_a_lease_that_is_lost() {
+    let mut stage = salvaging();
+    stage.give(Input::LeaseLost);
+    assert_eq!(refusals(&stage), [FailoverRefused::NoLease]);
+}
+
+/// Somebody else may have had it in between.
+#[test]
+fn a_failover_begins_anew_with_a_lease_of_another_term() {
+    let mut stage = salvaging();
+    stage.act("wait:5000");
+    stage.effects.clear();
+    stage.give(granted(&stage, 6));
+    assert_eq!(refusals(&stage), [FailoverRefused::NoLease]);
+    assert_eq!(returned(&stage), [6]);
+    stage.act("b:r@100!");
+    stage.act("c:r@90!");
+    stage.act("wait:1000");
+    assert!(asks(&stage), "{}", stage.describe());
+    stage.effects.clear();
+    stage.give(granted(&stage, 7));
+    assert!(orders(&stage).is_empty(), "before another look");
+}
+
+/// Whoever got the lease meanwhile would not see the promotion, and promote another one beside it.
+#[test]
+fn a_lease_is_not_given_back_while_a_promotion_may_be_under_way() {
+    let mut stage = salvaging();
+    end_all(&mut stage, well);
+    stage.act("c:p@90/2");
+    assert_eq!(stage.topology().writer(), Some(stage.node("c").id()));
+    assert!(returned(&stage).is_empty());
+}
+
+/// What is asked for again while it has not been heard that it was given back is an extension, with its term: as if it were of the
+/// past it was refused for ever.
+#[test]
+fn a_lease_whose_return_was_not_heard_is_given_back_again() {
+    let mut stage = salvaging();
+    stage.act("c:p@90/2");
+    assert_eq!(returned(&stage), [5]);
+    stage.effects.clear();
+    stage.give(granted(&stage, 5));
+    assert_eq!(returned(&stage), [5]);
+}
+
+/// A promotion was to be done by the end of a lease that nobody needed, and that was over.
+#[test]
+fn who_needs_no_lease_gives_it_back() {
+    let mut stage = Stage::play_with(LOST, sole);
+    stage.effects.clear();
+    stage.give(granted(&stage, 5));
+    assert_eq!(returned(&stage), [5]);
 }

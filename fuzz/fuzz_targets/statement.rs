@@ -6,6 +6,11 @@
 use libfuzzer_sys::fuzz_target;
 use tenfold::replica::{Access, StatementClassifier};
 
+#[path = "../../tests/model/statement.rs"]
+mod model;
+
+use model::{GAPS, PARTS};
+
 fuzz_target!(|input: &[u8]| {
     if let Ok(text) = std::str::from_utf8(input) {
         let access = Access::of(text);
@@ -27,11 +32,11 @@ fuzz_target!(|input: &[u8]| {
     let join = |gap: fn(u8) -> &'static str| {
         let words = input
             .iter()
-            .map(|&byte| format!("{}{}", WORDS[usize::from(byte) % WORDS.len()], gap(byte)));
+            .map(|&byte| format!("{}{}", PARTS[usize::from(byte) % PARTS.len()], gap(byte)));
         words.collect::<String>()
     };
     let plain = join(|_| " ");
-    let gaps = |byte| GAPS[usize::from(byte) / WORDS.len() % GAPS.len()];
+    let gaps = |byte: u8| GAPS[usize::from(byte.rotate_left(4)) % GAPS.len()];
     let access = Access::of(&plain);
     assert_eq!(Access::of(&join(gaps)), access);
     if words(&plain).any(|word| DML.contains(&&*word)) {
@@ -49,67 +54,3 @@ fn words(text: &str) -> impl Iterator<Item = String> {
 }
 
 const DML: &[&str] = &["insert", "update", "delete", "merge"];
-
-const WORDS: &[&str] = &[
-    "select",
-    "values",
-    "table",
-    "with",
-    "x",
-    "as",
-    "(",
-    ")",
-    ",",
-    ";",
-    "insert",
-    "into",
-    "UPDATE",
-    "delete",
-    "merge",
-    "from",
-    "for",
-    "share",
-    "key",
-    "no",
-    "explain",
-    "analyze",
-    "copy",
-    "to",
-    "stdout",
-    "begin",
-    "read",
-    "only",
-    "write",
-    "start",
-    "transaction",
-    "commit",
-    "and",
-    "chain",
-    "rollback",
-    "set",
-    "local",
-    "prepare",
-    "a.b",
-    "f(1)",
-    "1",
-    "$1",
-    "*",
-    "<>",
-    "show",
-    "fetch",
-    "now()",
-    "nextval",
-    "serializable",
-    "prepared",
-    "listen",
-    "u",
-    "e",
-];
-
-const GAPS: &[&str] = &[
-    " ",
-    "\n",
-    " /* ; */ ",
-    " /* ' /* */ */\t",
-    " -- $$ \" insert\n",
-];

@@ -8,10 +8,12 @@ use std::time::Duration;
 use tenfold::replica::recovery::memory::MemoryLog;
 use tenfold::replica::recovery::{ForkPoint, Recovered, Recovery, ReplicationLog};
 use tenfold::replica::{
-    AsyncConnector, AsyncProber, AsyncPromoter, Connector, Endpoint, Epoch, Fault, Fork,
-    LostWrites, Position, Probe, Prober, Promoter, Regained, Role, SystemId,
+    AsyncPromoter, Endpoint, Epoch, Fork, LostWrites, Position, Probe, Promoter, Regained, Role,
+    SystemId,
 };
 use tenfold::time::{Instant, ManualClock};
+
+use crate::replica_client::{DbError, connects};
 
 #[derive(Clone)]
 pub(crate) struct Cluster(Arc<Mutex<State>>);
@@ -60,18 +62,6 @@ pub(crate) struct Server {
     history: Vec<Fork>,
     /// Connections made before this are gone.
     life: u32,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum DbError {
-    #[error("connection refused")]
-    Refused,
-    #[error("connection reset")]
-    Reset,
-    #[error("read-only transaction")]
-    ReadOnly,
-    #[error("it could not be done")]
-    NotDone,
 }
 
 pub(crate) struct Conn {
@@ -476,33 +466,7 @@ impl Conn {
     }
 }
 
-fn classify(error: DbError) -> Fault {
-    match error {
-        DbError::Refused => Fault::ConnectionLost,
-        DbError::Reset => Fault::Unknown,
-        DbError::ReadOnly => Fault::RoleChanged,
-        DbError::NotDone => Fault::Transient,
-    }
-}
-
-impl Connector for Cluster {
-    type Connection = Conn;
-    type Error = DbError;
-
-    fn connect(&self, endpoint: &Endpoint, _: Instant) -> Result<Conn, DbError> {
-        self.connect_to(endpoint)
-    }
-
-    fn classify(&self, error: &DbError) -> Fault {
-        classify(*error)
-    }
-}
-
-impl Prober for Cluster {
-    fn probe(&self, conn: &mut Conn, _: Instant) -> Result<Probe, DbError> {
-        Self::ask(conn)
-    }
-}
+connects!(Cluster, Conn);
 
 impl Promoter for Cluster {
     fn fence(&self, old: &Endpoint, _: Epoch, until: Instant) -> Result<(), DbError> {
@@ -536,25 +500,6 @@ impl Promoter for Cluster {
         _: Instant,
     ) -> Result<(), DbError> {
         self.rejoin_it(old, primary, recovered)
-    }
-}
-
-impl AsyncConnector for Cluster {
-    type Connection = Conn;
-    type Error = DbError;
-
-    async fn connect(&self, endpoint: &Endpoint) -> Result<Conn, DbError> {
-        self.connect_to(endpoint)
-    }
-
-    fn classify(&self, error: &DbError) -> Fault {
-        classify(*error)
-    }
-}
-
-impl AsyncProber for Cluster {
-    async fn probe(&self, conn: &mut Conn) -> Result<Probe, DbError> {
-        Self::ask(conn)
     }
 }
 

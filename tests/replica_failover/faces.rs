@@ -16,7 +16,8 @@ use tenfold::replica::{Async, Events, Monitor, Op, Position, ReplicaError, Repli
 use tenfold::task::block_on;
 use tenfold::time::{Instant, ManualClock};
 
-use crate::cluster::{Cluster, DbError};
+use crate::cluster::Cluster;
+use crate::replica_client::DbError;
 
 pub(crate) trait Face: Sized {
     fn new(cluster: &Cluster, clock: &ManualClock, settings: Arc<Settings>, desk: Desk) -> Self;
@@ -230,6 +231,8 @@ pub(crate) struct Desk {
 struct State {
     says: Says,
     grants: u64,
+    /// How many wait for an answer.
+    waiting: u64,
     first: Option<Box<dyn FnOnce() + Send>>,
 }
 
@@ -243,6 +246,8 @@ pub(crate) enum Says {
     Old,
     /// That it is granted, and the next time that it is taken.
     Once,
+    /// Nothing, ever, to a task that asks.
+    Nothing,
 }
 
 impl Desk {
@@ -250,6 +255,7 @@ impl Desk {
         let state = State {
             says: Says::Granted,
             grants: 0,
+            waiting: 0,
             first: None,
         };
         Self {
@@ -274,6 +280,10 @@ impl Desk {
 
     pub(crate) fn grants(&self) -> u64 {
         self.with(|state| state.grants)
+    }
+
+    pub(crate) fn waiting(&self) -> u64 {
+        self.with(|state| state.waiting)
     }
 
     /// Whether anybody has it.
@@ -322,10 +332,30 @@ impl AsyncLease for Desk {
     type Error = LeaseTaken;
 
     async fn acquire(&self, now: Instant) -> Result<Grant, LeaseTaken> {
+        if self.with(|state| state.says) == Says::Nothing {
+            let _waits = Waits::new(self);
+            std::future::pending::<()>().await;
+        }
         self.ask(now)
     }
 
     async fn release(&self, term: u64) -> Result<(), LeaseTaken> {
         Lease::release(&self.lease, term)
+    }
+}
+
+/// Somebody who waits for an answer.
+struct Waits<'a>(&'a Desk);
+
+impl<'a> Waits<'a> {
+    fn new(desk: &'a Desk) -> Self {
+        desk.with(|state| state.waiting += 1);
+        Self(desk)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.with(|state| state.waiting -= 1);
     }
 }

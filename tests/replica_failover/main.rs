@@ -3,14 +3,17 @@
 
 mod cluster;
 mod faces;
+#[path = "../replica_client/mod.rs"]
+mod replica_client;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use cluster::{Cluster, DbError, Fails};
+use cluster::{Cluster, Fails};
 use faces::{Desk, Face, Says, Tasks, Threads};
+use replica_client::DbError;
 use tenfold::replica::recovery::{ForkPoint, Recovered};
 use tenfold::replica::topology::{
     Authority, Event, FailoverRefused, Phase, Promotion, Settings, SettingsBuilder,
@@ -471,6 +474,50 @@ fn a_lease_that_comes_too_late_is_given_back<F: Face>() {
     assert!(!world.desk.is_held());
 }
 
+/// It used to be waited for without end, once more with every time it was asked for.
+#[test]
+fn a_lease_that_does_not_answer_is_given_up_at_its_deadline() {
+    let mut world = World::<Tasks>::new(Authority::Lease, RecoveryOrder::DataFirst);
+    world.lag();
+    world.desk.says(Says::Nothing);
+    world.cluster.kill("p");
+    world.pass(10 * SECOND);
+    assert_eq!(world.desk.waiting(), 1);
+    for _ in 0..10 {
+        world.pass(5 * SECOND);
+        assert!(world.desk.waiting() <= 1);
+    }
+    world.desk.says(Says::Granted);
+    world.pass(40 * SECOND);
+    assert_eq!(world.desk.waiting(), 0);
+    world.is_well("it answers again");
+}
+
+/// It ended the task that monitors, and nobody led the failover any more. On threads it always was a failure like any other.
+#[test]
+fn a_client_that_panics_in_a_task_has_failed() {
+    for what in [
+        "fence p",
+        "stop_receiver r1",
+        "promote",
+        "recover",
+        "rejoin",
+    ] {
+        let mut world = World::<Tasks>::sole(RecoveryOrder::AvailabilityFirst);
+        let mut events = world.face.events();
+        world.lag();
+        world.cluster.fail(what, Fails::Panics);
+        world.cluster.kill("p");
+        world.pass(60 * SECOND);
+        world.is_well(what);
+        let told = std::iter::from_fn(|| events.try_next());
+        assert_eq!(
+            told.filter(|event| *event == Event::CallPanicked).count(),
+            1
+        );
+    }
+}
+
 fn two_failovers_lose_nothing<F: Face>() {
     let mut world = World::<F>::sole(RecoveryOrder::AvailabilityFirst);
     world.lag();
@@ -556,9 +603,11 @@ fn a_monitor_on_threads_of_its_own_leads_a_failover() {
     let recovers = cluster.clone();
     let monitor = pool.monitor().promoting();
     let monitor = monitor.recovering(move |lost| recovers.recover(lost));
+    let mut events = pool.events();
     thread::scope(|scope| {
         scope.spawn(|| monitor.run());
         drop(pool.write_within(Duration::MAX).unwrap());
+        cluster.fail("fence p", Fails::Panics);
         cluster.kill("p");
         while !(cluster.follows("p", "r1") && cluster.follows("r2", "r1")) {
             clock.advance(SECOND / 20);
@@ -575,4 +624,6 @@ fn a_monitor_on_threads_of_its_own_leads_a_failover() {
     broken.retain(|rule| !rule.ends_with("too late"));
     assert_eq!(broken, [""; 0]);
     assert_eq!(cluster.count("promote"), 1);
+    let mut told = std::iter::from_fn(|| events.try_next());
+    assert!(told.any(|event| event == Event::CallPanicked));
 }

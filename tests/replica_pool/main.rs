@@ -226,7 +226,7 @@ mod lending {
         world.clock.advance(31 * SECOND);
         assert!(pool.try_get().is_none());
         assert_eq!(pool.stats().idle, 1);
-        assert_eq!(world.server.tested(), []);
+        assert_eq!(world.server.tested(), [0_u32; 0]);
     }
 
     #[test]
@@ -685,7 +685,7 @@ mod ageing {
         drop(pool.get().unwrap());
         world.clock.advance(almost(10 * SECOND));
         drop(pool.get().unwrap());
-        assert_eq!(world.server.tested(), []);
+        assert_eq!(world.server.tested(), [0_u32; 0]);
         world.clock.advance(10 * SECOND);
         drop(pool.get().unwrap());
         drop(pool.get().unwrap());
@@ -731,7 +731,7 @@ mod ageing {
         world.clock.advance(9 * SECOND);
         drop(held);
         assert_eq!(waiter.lent().id, 0);
-        assert_eq!(world.server.tested(), []);
+        assert_eq!(world.server.tested(), [0_u32; 0]);
     }
 
     #[test]
@@ -818,7 +818,7 @@ mod ageing {
         world.clock.advance(Duration::from_secs(1 << 33));
         assert_eq!(pool.upkeep(), Ok(0));
         assert_eq!(pool.get().unwrap().id, 0);
-        assert_eq!(world.server.tested(), []);
+        assert_eq!(world.server.tested(), [0_u32; 0]);
     }
 }
 

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tenfold::replica::{
-    AsyncConnector, AsyncProber, Connector, Endpoint, Epoch, Fault, Position, Probe, Prober, Role,
-    SystemId,
-};
+use tenfold::replica::{Endpoint, Epoch, Position, Probe, Role, SystemId};
 use tenfold::time::Instant;
+
+use crate::replica_client::{DbError, connects};
 
 #[derive(Clone)]
 pub(crate) struct Cluster(Arc<Mutex<BTreeMap<String, Server>>>);
@@ -25,20 +24,6 @@ pub(crate) struct Server {
     pub(crate) connected: u32,
     /// Connections made before this are gone.
     life: u32,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum DbError {
-    #[error("connection refused")]
-    Refused,
-    #[error("connection reset")]
-    Reset,
-    #[error("read-only transaction")]
-    ReadOnly,
-    #[error("syntax error")]
-    Syntax,
-    #[error("deadlock detected")]
-    Deadlock,
 }
 
 pub(crate) struct Conn {
@@ -185,50 +170,4 @@ impl Conn {
     }
 }
 
-fn classify(error: DbError) -> Fault {
-    match error {
-        DbError::Refused => Fault::ConnectionLost,
-        DbError::Reset => Fault::Unknown,
-        DbError::ReadOnly => Fault::RoleChanged,
-        DbError::Syntax => Fault::Query,
-        DbError::Deadlock => Fault::Transient,
-    }
-}
-
-impl Connector for Cluster {
-    type Connection = Conn;
-    type Error = DbError;
-
-    fn connect(&self, endpoint: &Endpoint, _: Instant) -> Result<Conn, DbError> {
-        self.connect_to(endpoint)
-    }
-
-    fn classify(&self, error: &DbError) -> Fault {
-        classify(*error)
-    }
-}
-
-impl Prober for Cluster {
-    fn probe(&self, conn: &mut Conn, _: Instant) -> Result<Probe, DbError> {
-        Self::ask(conn)
-    }
-}
-
-impl AsyncConnector for Cluster {
-    type Connection = Conn;
-    type Error = DbError;
-
-    async fn connect(&self, endpoint: &Endpoint) -> Result<Conn, DbError> {
-        self.connect_to(endpoint)
-    }
-
-    fn classify(&self, error: &DbError) -> Fault {
-        classify(*error)
-    }
-}
-
-impl AsyncProber for Cluster {
-    async fn probe(&self, conn: &mut Conn) -> Result<Probe, DbError> {
-        Self::ask(conn)
-    }
-}
+connects!(Cluster, Conn);

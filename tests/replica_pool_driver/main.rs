@@ -3,6 +3,8 @@
 
 mod cluster;
 mod hedges;
+#[path = "../replica_client/mod.rs"]
+mod replica_client;
 mod selection;
 
 use std::collections::BTreeMap;
@@ -13,7 +15,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use cluster::{Cluster, DbError};
+use cluster::Cluster;
+use replica_client::DbError;
 use tenfold::balance::Policy;
 use tenfold::replica::pool::{GetError, PoolOptions};
 use tenfold::replica::topology::{Event, Phase, SelectError, Settings};
@@ -683,7 +686,19 @@ mod running {
         let only = ReadPreference::ReplicaOnly;
         // Each finds one of the four and four, whosever turn it is.
         let held: Vec<_> = (0..8).map(|_| pool.read(&only).unwrap()).collect();
-        match pool.read(&only) {
+        let read = thread::scope(|scope| {
+            let reader = scope.spawn(|| pool.read(&only));
+            // If it goes on for ever, it hears that the pool is closed.
+            for _ in 0..10_000_000 {
+                if reader.is_finished() {
+                    return reader.join().unwrap();
+                }
+                thread::yield_now();
+            }
+            pool.close();
+            reader.join().unwrap()
+        });
+        match read {
             Err(ReplicaError::Get { source, .. }) => {
                 assert!(
                     matches!(source, GetError::TooManyWaiting { .. }),

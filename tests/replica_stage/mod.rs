@@ -19,7 +19,8 @@
 use std::time::Duration;
 
 use tenfold::replica::topology::{
-    Effect, Fenced, Input, Node, NodeState, ProbeId, Settings, SettingsBuilder, Topology, step,
+    Effect, Fenced, Input, Node, NodeId, NodeState, ProbeId, Selection, Settings, SettingsBuilder,
+    Topology, step,
 };
 use tenfold::replica::{Endpoint, Epoch, Fault, Fork, Position, Probe, Role, SystemId};
 use tenfold::time::Instant;
@@ -164,10 +165,35 @@ impl Stage {
         self.give(Input::Tick);
     }
 
+    fn name(&self, id: NodeId) -> String {
+        self.topology().node(id).unwrap().endpoint().name().into()
+    }
+
+    /// Where a read goes.
+    pub(crate) fn goes(&self, selection: &Selection) -> String {
+        let name = |id| self.name(id);
+        match selection {
+            Selection::Nodes(nodes) => nodes.iter().map(name).collect::<Vec<_>>().join(" "),
+            Selection::Primary(node) => format!("primary {}", name(*node)),
+            Selection::Fallback(node) => format!("fallback {}", name(*node)),
+            Selection::Wait {
+                replica,
+                position,
+                fallback,
+                ..
+            } => {
+                let (replica, position) = (name(*replica), position.0);
+                let then = fallback.map_or("nobody".into(), name);
+                format!("wait for {replica} to have {position}, then {then}")
+            }
+            other => format!("{other:?}"),
+        }
+    }
+
     /// `phase, who takes writes and in which timeline | who serves reads | who else is how`
     pub(crate) fn describe(&self) -> String {
         let topology = self.topology();
-        let name = |id| topology.node(id).unwrap().endpoint().name().to_owned();
+        let name = |id| self.name(id);
         let timeline = topology.epoch().map_or(0, |epoch| epoch.timeline);
         let writer = topology
             .writer()

@@ -1,13 +1,15 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Context;
 
 use super::builder::UPKEEP;
-use super::core::{Core, Job, Order};
-use super::duties::{Connections, LostWrites, Regained, Report, recovery};
+use super::core::{Core, Order};
+use super::duties::{Connections, Hands, LostWrites, Regained, do_job, recovery};
 use crate::replica::recovery::Recovered;
-use crate::replica::topology::{Action, AsyncLease, Input, NodeId, Outcome};
+use crate::replica::topology::{Action, AsyncLease, Event, Input, NodeId, Outcome};
 use crate::replica::ways::{Awaiting, Ways, within};
 use crate::replica::{Async, AsyncProber, AsyncPromoter, Endpoint, Position, Probe};
 use crate::time::Instant;
@@ -82,7 +84,7 @@ impl<C: AsyncProber> AsyncMonitor<C> {
     }
 
     /// Runs until the pool is [closed](super::ReplicaPool::close). All that is under way is under way at once; dropped, it
-    /// is given up.
+    /// is given up. A call of the client that panics counts as failed, and one that hangs does at its deadline.
     pub async fn run(self) {
         let core = &self.core;
         let mut upkeep = core.now();
@@ -90,7 +92,7 @@ impl<C: AsyncProber> AsyncMonitor<C> {
         while !core.is_closed() {
             core.feed(Input::Tick);
             while let Some(job) = core.next_job() {
-                jobs.push(Box::pin(self.do_job(job)));
+                jobs.push(Box::pin(do_job(core, &self, job)));
             }
             let now = core.now();
             if now >= upkeep {
@@ -101,12 +103,25 @@ impl<C: AsyncProber> AsyncMonitor<C> {
             let due = || core.is_due_before(until).then_some(false);
             let mut next = pin!(core.watch(Awaiting, until, due));
             poll_fn(|context| {
-                jobs.retain_mut(|job| job.as_mut().poll(context).is_pending());
+                jobs.retain_mut(|job| self.is_pending(job, context));
                 // What a job has found out is seen here, after it.
                 next.as_mut().poll(context)
             })
             .await;
         }
+    }
+
+    /// A panic in the client was reported by the hook, and counts as a failure. The job is not polled again, and no lock of ours is
+    /// held while it is, so that nothing is seen half done.
+    fn is_pending(&self, job: &mut Boxed<'_, ()>, context: &mut Context<'_>) -> bool {
+        let polled = catch_unwind(AssertUnwindSafe(|| job.as_mut().poll(context)));
+        polled.map_or_else(
+            |_| {
+                self.core.tell(Event::CallPanicked);
+                false
+            },
+            |polled| polled.is_pending(),
+        )
     }
 
     async fn upkeep(&self) {
@@ -116,55 +131,7 @@ impl<C: AsyncProber> AsyncMonitor<C> {
         }
     }
 
-    async fn do_job(&self, job: Job) {
-        let core = &*self.core;
-        match job {
-            Job::Probe {
-                node,
-                endpoint,
-                generation,
-                probe,
-                deadline,
-            } => {
-                let mut report = Report::unanswered(core, node, probe);
-                let began = core.now();
-                let asked = self.ask(node, &endpoint, generation, deadline);
-                if let Some(Some(answer)) = within(asked, deadline, &core.times).await {
-                    let rtt = core.now().saturating_since(began);
-                    report.1 = Some(Input::Answered {
-                        node,
-                        probe,
-                        answer,
-                        rtt,
-                    });
-                }
-            }
-            Job::Perform {
-                operation,
-                order,
-                deadline,
-            } => {
-                let mut report = Report::failed(core, operation);
-                let outcome = self.outcome(&order, deadline);
-                if let Some(Some(outcome)) = within(outcome, deadline, &core.times).await {
-                    report.1 = Some(Input::Finished { operation, outcome });
-                }
-            }
-            Job::AcquireLease => {
-                let mut report = Report(core, Some(Input::LeaseLost));
-                if let Some(lease) = &self.lease {
-                    report.1 = Some(lease.acquire(core.now()).await);
-                }
-            }
-            Job::ReleaseLease(term) => {
-                if let Some(lease) = &self.lease {
-                    lease.release(term).await;
-                }
-            }
-        }
-    }
-
-    async fn ask(
+    async fn answer(
         &self,
         node: NodeId,
         endpoint: &Endpoint,
@@ -184,13 +151,45 @@ impl<C: AsyncProber> AsyncMonitor<C> {
         Some(answer)
     }
 
-    async fn outcome(&self, order: &Order, deadline: Instant) -> Option<Outcome> {
+    async fn done(&self, order: &Order, deadline: Instant) -> Option<Outcome> {
         if let Some(recovery) = recovery(order, deadline) {
             let regained = self.recover.as_ref()?(recovery.clone()).await;
             return self.core.proofs.keep(&recovery, regained);
         }
         let recovered = self.core.proofs.of(&order.server);
         self.perform?(&self.core.client.0, order, recovered.as_ref()).await
+    }
+
+    /// What is still to come of this by the deadline.
+    async fn by<F: Future>(&self, deadline: Instant, future: F) -> Option<F::Output> {
+        within(future, deadline, &self.core.times).await
+    }
+}
+
+impl<C: AsyncProber> Hands<Async<C>> for AsyncMonitor<C> {
+    async fn ask(
+        &self,
+        node: NodeId,
+        endpoint: &Endpoint,
+        generation: u64,
+        deadline: Instant,
+    ) -> Option<Probe> {
+        let answer = self.answer(node, endpoint, generation, deadline);
+        self.by(deadline, answer).await?
+    }
+
+    async fn outcome(&self, order: &Order, deadline: Instant) -> Option<Outcome> {
+        self.by(deadline, self.done(order, deadline)).await?
+    }
+
+    async fn acquire(&self, now: Instant, deadline: Instant) -> Option<Input> {
+        self.by(deadline, self.lease.as_ref()?.acquire(now)).await
+    }
+
+    async fn release(&self, term: u64, deadline: Instant) {
+        if let Some(lease) = &self.lease {
+            self.by(deadline, lease.release(term)).await;
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::routes::{Routes, Target};
 use crate::balance::Balancer;
 use crate::replica::pool::PoolOptions;
 use crate::replica::topology::{
-    Action, Effect, Input, NodeId, OperationId, ProbeId, Settings, Topology, step,
+    Action, Effect, Event, Input, NodeId, OperationId, ProbeId, Settings, Topology, step,
 };
 use crate::replica::ways::{Look, Times, Ways};
 use crate::replica::{Client, Endpoint};
@@ -59,8 +59,13 @@ pub(super) enum Job {
         order: Order,
         deadline: Instant,
     },
-    AcquireLease,
-    ReleaseLease(u64),
+    AcquireLease {
+        deadline: Instant,
+    },
+    ReleaseLease {
+        term: u64,
+        deadline: Instant,
+    },
 }
 
 /// An action and the servers that it is about.
@@ -136,6 +141,12 @@ impl<C: Client> Core<C> {
         self.follow(after);
     }
 
+    /// Tells of something that is none of the topology's.
+    pub(super) fn tell(&self, event: Event) {
+        self.events.note(event);
+        self.events.tell();
+    }
+
     fn publish(&self, driver: &mut Driver, topology: Topology, effects: Vec<Effect>) -> After<C> {
         let before = self.routes.load_full();
         let parts = (&self.client, &self.options, &self.balancer);
@@ -205,6 +216,7 @@ impl<C: Client> Core<C> {
                     deadline,
                     ..
                 } if now >= *deadline || !driver.topology.awaits(*operation) => {}
+                Job::AcquireLease { deadline } if now >= *deadline => {}
                 _ => return Some(job),
             }
         }
@@ -317,11 +329,12 @@ impl Driver {
                     deadline,
                 })
             }
-            Effect::AcquireLease => {
-                self.jobs.retain(|job| !matches!(job, Job::AcquireLease));
-                Some(Job::AcquireLease)
+            Effect::AcquireLease { deadline } => {
+                self.jobs
+                    .retain(|job| !matches!(job, Job::AcquireLease { .. }));
+                Some(Job::AcquireLease { deadline })
             }
-            Effect::ReleaseLease { term } => Some(Job::ReleaseLease(term)),
+            Effect::ReleaseLease { term, deadline } => Some(Job::ReleaseLease { term, deadline }),
             _ => None,
         };
         self.jobs.extend(job);

@@ -1,11 +1,12 @@
 //! What the monitors of threads and of tasks have in common.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 
-use super::core::{Core, Order};
+use super::core::{Core, Job, Order};
 use crate::replica::recovery::{Incomplete, Recovered};
-use crate::replica::topology::{Action, Input, NodeId, OperationId, Outcome, ProbeId};
-use crate::replica::{Client, Endpoint, Position};
+use crate::replica::topology::{Action, Input, NodeId, Outcome};
+use crate::replica::{Client, Endpoint, Position, Probe};
 use crate::sync::Mutex;
 use crate::time::Instant;
 
@@ -91,18 +92,78 @@ pub(super) fn recovery(order: &Order, deadline: Instant) -> Option<LostWrites> {
     })
 }
 
-/// What is reported of a job: the worst, unless something better has come of it, a panic and a dropped future included.
-pub(super) struct Report<'a, C: Client>(pub(super) &'a Core<C>, pub(super) Option<Input>);
+/// How a monitor does what it is told to: on a thread, where these block, or in a task.
+pub(super) trait Hands<C: Client>: Sync {
+    /// What a server says of itself, unless it does not by the deadline.
+    fn ask(
+        &self,
+        node: NodeId,
+        endpoint: &Endpoint,
+        generation: u64,
+        deadline: Instant,
+    ) -> impl Future<Output = Option<Probe>> + Send;
 
-impl<'a, C: Client> Report<'a, C> {
-    pub(super) fn unanswered(core: &'a Core<C>, node: NodeId, probe: ProbeId) -> Self {
-        Self(core, Some(Input::Unanswered { node, probe }))
-    }
+    /// What has come of an order, if anything has.
+    fn outcome(
+        &self,
+        order: &Order,
+        deadline: Instant,
+    ) -> impl Future<Output = Option<Outcome>> + Send;
 
-    pub(super) fn failed(core: &'a Core<C>, operation: OperationId) -> Self {
-        Self(core, Some(Input::Failed { operation }))
+    /// What the lease says; nothing if there is none, or it says nothing by the deadline.
+    fn acquire(
+        &self,
+        now: Instant,
+        deadline: Instant,
+    ) -> impl Future<Output = Option<Input>> + Send;
+
+    fn release(&self, term: u64, deadline: Instant) -> impl Future<Output = ()> + Send;
+}
+
+/// Does a job, and reports what came of it.
+pub(super) async fn do_job<C: Client>(core: &Core<C>, hands: &impl Hands<C>, job: Job) {
+    match job {
+        Job::Probe {
+            node,
+            endpoint,
+            generation,
+            probe,
+            deadline,
+        } => {
+            let mut report = Report(core, Some(Input::Unanswered { node, probe }));
+            let began = core.now();
+            if let Some(answer) = hands.ask(node, &endpoint, generation, deadline).await {
+                let rtt = core.now().saturating_since(began);
+                report.1 = Some(Input::Answered {
+                    node,
+                    probe,
+                    answer,
+                    rtt,
+                });
+            }
+        }
+        Job::Perform {
+            operation,
+            order,
+            deadline,
+        } => {
+            let mut report = Report(core, Some(Input::Failed { operation }));
+            if let Some(outcome) = hands.outcome(&order, deadline).await {
+                report.1 = Some(Input::Finished { operation, outcome });
+            }
+        }
+        Job::AcquireLease { deadline } => {
+            let mut report = Report(core, Some(Input::LeaseLost));
+            if let Some(answer) = hands.acquire(core.now(), deadline).await {
+                report.1 = Some(answer);
+            }
+        }
+        Job::ReleaseLease { term, deadline } => hands.release(term, deadline).await,
     }
 }
+
+/// What is reported of a job: the worst, unless something better has come of it, a panic and a dropped future included.
+struct Report<'a, C: Client>(&'a Core<C>, Option<Input>);
 
 impl<C: Client> Drop for Report<'_, C> {
     fn drop(&mut self) {

@@ -29,3 +29,5 @@ pub use pool::ReplicaPool;
 
 #[cfg(all(test, tenfold_shuttle))]
 mod models;
+#[cfg(all(test, not(tenfold_shuttle)))]
+mod tests;

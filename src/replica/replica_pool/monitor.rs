@@ -4,11 +4,11 @@ use std::thread;
 
 use super::builder::UPKEEP;
 use super::core::{Core, Job, Order};
-use super::duties::{Connections, LostWrites, Regained, Report, recovery};
+use super::duties::{Connections, Hands, LostWrites, Regained, do_job, recovery};
 use crate::replica::recovery::Recovered;
-use crate::replica::topology::{Action, Input, Lease, Outcome};
+use crate::replica::topology::{Action, Event, Input, Lease, NodeId, Outcome};
 use crate::replica::ways::{Blocking, run};
-use crate::replica::{Position, Prober, Promoter};
+use crate::replica::{Endpoint, Position, Probe, Prober, Promoter};
 use crate::sync::Mutex;
 use crate::time::Instant;
 
@@ -20,8 +20,8 @@ pub struct Monitor<C: Prober> {
     core: Arc<Core<C>>,
     connections: Connections<C>,
     perform: Option<Perform<C>>,
-    lease: Option<LeaseOf<Instant>>,
-    release: Option<LeaseOf<u64>>,
+    lease: Option<LeaseOf<Instant, Input>>,
+    release: Option<LeaseOf<u64, ()>>,
     recover: Option<Recover>,
     upkeep: Mutex<Instant>,
 }
@@ -32,7 +32,7 @@ type Perform<C> = fn(&C, &Order, Option<&Recovered>, Instant) -> Option<Outcome>
 type Recover = Box<dyn Fn(&LostWrites) -> Regained + Send + Sync>;
 
 /// Asks for a lease or gives it back, and says what came of it.
-type LeaseOf<T> = Box<dyn Fn(T) -> Input + Send + Sync>;
+type LeaseOf<T, A> = Box<dyn Fn(T) -> A + Send + Sync>;
 
 impl<C: Prober> Monitor<C> {
     pub(super) fn new(core: &Arc<Core<C>>) -> Self {
@@ -59,7 +59,6 @@ impl<C: Prober> Monitor<C> {
         self.release = Some(Box::new(move |term| {
             // It runs out by itself then.
             let _ = releases.release(term);
-            Input::Tick
         }));
         self
     }
@@ -76,7 +75,7 @@ impl<C: Prober> Monitor<C> {
     }
 
     /// Runs until the pool is [closed](super::ReplicaPool::close), on this thread and one more for each probe and operation
-    /// that is under way: one that hangs holds up no other.
+    /// that is under way: one that hangs or panics holds up no other.
     pub fn run(&self) {
         let core = &self.core;
         thread::scope(|scope| {
@@ -93,22 +92,28 @@ impl<C: Prober> Monitor<C> {
                     .into_iter()
                     .partition(thread::ScopedJoinHandle::is_finished);
                 hands = going;
-                // A panic in the client was reported by the hook, and counts as a failure.
                 for hand in over {
-                    drop(hand.join());
+                    self.join(hand);
                 }
                 let until = core.wake_at().min(*self.upkeep.lock());
                 let due = || core.is_due_before(until).then_some(false);
                 run(core.watch::<Blocking>(Blocking, until, due));
             }
             for hand in hands {
-                drop(hand.join());
+                self.join(hand);
             }
         });
     }
 
+    /// A panic in the client was reported by the hook, and counts as a failure.
+    fn join(&self, hand: thread::ScopedJoinHandle<'_, ()>) {
+        if hand.join().is_err() {
+            self.core.tell(Event::CallPanicked);
+        }
+    }
+
     /// Does all that is due on this thread, one after the other, and answers when the next is: for tests in virtual
-    /// time, and for programs with a loop of their own.
+    /// time, and for programs with a loop of their own. A panic of the client goes on to the caller, and counts as a failure.
     pub fn turn(&self) -> Instant {
         self.core.feed(Input::Tick);
         while let Some(job) = self.core.next_job() {
@@ -138,69 +143,45 @@ impl<C: Prober> Monitor<C> {
     }
 
     fn do_job(&self, job: Job) {
-        let core = &self.core;
-        match job {
-            Job::Probe {
-                node,
-                endpoint,
-                generation,
-                probe,
-                deadline,
-            } => {
-                let mut report = Report::unanswered(core, node, probe);
-                let began = core.now();
-                let known = self.connections.take(node, generation);
-                let connected = known.map_or_else(
-                    || core.client.connect(&endpoint, deadline),
-                    Ok::<_, C::Error>,
-                );
-                let Ok(mut connection) = connected else {
-                    return;
-                };
-                if let Ok(answer) = core.client.probe(&mut connection, deadline) {
-                    let rtt = core.now().saturating_since(began);
-                    report.1 = Some(Input::Answered {
-                        node,
-                        probe,
-                        answer,
-                        rtt,
-                    });
-                    self.connections.keep(node, generation, connection);
-                }
-            }
-            Job::Perform {
-                operation,
-                order,
-                deadline,
-            } => {
-                let mut report = Report::failed(core, operation);
-                if let Some(outcome) = self.outcome(&order, deadline) {
-                    report.1 = Some(Input::Finished { operation, outcome });
-                }
-            }
-            Job::AcquireLease => {
-                let mut report = Report(core, Some(Input::LeaseLost));
-                if let Some(acquire) = &self.lease {
-                    report.1 = Some(acquire(core.now()));
-                }
-            }
-            Job::ReleaseLease(term) => {
-                if let Some(release) = &self.release {
-                    core.feed(release(term));
-                }
-            }
-        }
+        run(do_job(&self.core, self, job));
     }
 }
 
-impl<C: Prober> Monitor<C> {
-    fn outcome(&self, order: &Order, deadline: Instant) -> Option<Outcome> {
+impl<C: Prober> Hands<C> for Monitor<C> {
+    async fn ask(
+        &self,
+        node: NodeId,
+        endpoint: &Endpoint,
+        generation: u64,
+        deadline: Instant,
+    ) -> Option<Probe> {
+        let client = &self.core.client;
+        let mut connection = match self.connections.take(node, generation) {
+            Some(connection) => connection,
+            None => client.connect(endpoint, deadline).ok()?,
+        };
+        let answer = client.probe(&mut connection, deadline).ok()?;
+        self.connections.keep(node, generation, connection);
+        Some(answer)
+    }
+
+    async fn outcome(&self, order: &Order, deadline: Instant) -> Option<Outcome> {
         if let Some(recovery) = recovery(order, deadline) {
             let regained = self.recover.as_ref()?(&recovery);
             return self.core.proofs.keep(&recovery, regained);
         }
         let recovered = self.core.proofs.of(&order.server);
         self.perform?(&self.core.client, order, recovered.as_ref(), deadline)
+    }
+
+    async fn acquire(&self, now: Instant, _: Instant) -> Option<Input> {
+        self.lease.as_ref().map(|acquire| acquire(now))
+    }
+
+    async fn release(&self, term: u64, _: Instant) {
+        if let Some(release) = &self.release {
+            release(term);
+        }
     }
 }
 

@@ -38,13 +38,18 @@ pub enum Effect {
         /// Until when.
         deadline: Instant,
     },
-    /// Ask for the lease. Ends with [`Input::LeaseGained`](super::Input::LeaseGained) or
-    /// [`Input::LeaseLost`](super::Input::LeaseLost).
-    AcquireLease,
-    /// Give the lease back.
+    /// Ask for the lease, or extend it. Ends with [`Input::LeaseGained`](super::Input::LeaseGained) or
+    /// [`Input::LeaseLost`](super::Input::LeaseLost); without either by the deadline it counts as refused.
+    AcquireLease {
+        /// Until when.
+        deadline: Instant,
+    },
+    /// Give the lease back. Nothing is awaited: what cannot be given back runs out.
     ReleaseLease {
         /// Of which grant.
         term: u64,
+        /// Until when it is worth trying.
+        deadline: Instant,
     },
     /// Tell whoever listens.
     Emit(Event),
@@ -120,6 +125,8 @@ pub enum Event {
     FailoverRefused(FailoverRefused),
     /// An operation failed.
     OperationFailed(Action),
+    /// What a monitor called has panicked: the client, the lease, or the recovery. It counts as failed, and the monitor goes on.
+    CallPanicked,
     /// The primary's line of the log has left another one. What that one had after this position, if anything, is not at the primary, whether
     /// it was acknowledged or not; a read by a token of it is refused. Not told where it is certain that every
     /// acknowledged write was kept.
@@ -231,6 +238,7 @@ impl fmt::Display for Event {
             }
             Self::FailoverRefused(why) => write!(f, "no failover: {why}"),
             Self::OperationFailed(action) => write!(f, "could not {action}"),
+            Self::CallPanicked => f.write_str("what a monitor called has panicked"),
             Self::WritesMissing {
                 timeline,
                 after,

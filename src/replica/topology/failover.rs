@@ -1,11 +1,10 @@
+use super::authority::Right;
 use super::operation::Pending;
-use super::snapshot::Snapshot;
 use super::step::Step;
 use super::{
-    Action, Authority, Effect, Event, FailoverRefused, Grant, Node, NodeId, NodeSet, NodeState,
-    OldPrimary, Outcome, Phase, Promotion, Settings,
+    Action, Event, FailoverRefused, Node, NodeId, NodeSet, OldPrimary, Outcome, Phase, Settings,
 };
-use crate::replica::{Epoch, Position, RecoveryOrder, Role};
+use crate::replica::{Epoch, Position, Role};
 use crate::time::Instant;
 
 /// What a topology that leads failovers has to remember.
@@ -17,30 +16,26 @@ pub(super) struct Failover {
     pub last_ended: Option<Instant>,
     /// What was told last, so that it is told once.
     refused: Option<FailoverRefused>,
-    grant: Option<Grant>,
-    /// The largest term of any grant.
-    term: u64,
-    /// A lease has been asked for; the answer is awaited until then.
-    acquiring: Option<Instant>,
+    pub right: Right,
     /// Who has not answered since the lease was granted. Whoever had it before may have promoted one of them.
     pub unseen: NodeSet,
     /// Nobody is fenced before all of them have.
     is_looking: bool,
-    /// After it was refused, it is not asked for before.
-    acquire_at: Instant,
     /// Who may take writes in an epoch that is to end.
     pub writable: NodeSet,
     /// Who of them certainly does not.
     fenced: NodeSet,
-    /// Who was ordered to become primary and did not, as far as is known.
-    spoiled: NodeSet,
+    /// Who was ordered to become primary: it may be one of the epoch that is to begin.
+    ordered: NodeSet,
+    /// Who of them did not, as far as is known.
+    pub spoiled: NodeSet,
     pub operations: Vec<Pending>,
     /// How far the replicas reach that were stopped.
-    stopped: Vec<(NodeId, Position)>,
+    pub stopped: Vec<(NodeId, Position)>,
     pub candidate: Option<NodeId>,
     attempts: u32,
     /// Somebody else has promoted, and whoever became primary has not been found.
-    is_behind: bool,
+    pub is_behind: bool,
     /// Every acknowledged write is certainly on the candidate.
     pub nothing_missing: bool,
     /// The epoch that two servers took writes in.
@@ -61,14 +56,12 @@ impl Failover {
             not_before: now,
             last_ended: None,
             refused: None,
-            grant: None,
-            term: 0,
-            acquiring: None,
+            right: Right::new(now),
             unseen: NodeSet::default(),
             is_looking: false,
-            acquire_at: now,
             writable: NodeSet::default(),
             fenced: NodeSet::default(),
+            ordered: NodeSet::default(),
             spoiled: NodeSet::default(),
             operations: Vec::new(),
             stopped: Vec::new(),
@@ -86,12 +79,19 @@ impl Failover {
         found.map(|(_, reach)| *reach)
     }
 
-    pub(super) fn lease_ends(&self) -> Option<Instant> {
-        self.grant.as_ref().map(|grant| grant.until)
-    }
-
-    fn old_primary(&self) -> Option<&OldPrimary> {
-        self.grant.as_ref().map(|grant| &grant.old_primary)
+    /// A server is none of the cluster's any more; its number may be another's soon.
+    pub(super) fn forget(&mut self, id: NodeId) {
+        for nodes in [
+            &mut self.unseen,
+            &mut self.writable,
+            &mut self.fenced,
+            &mut self.ordered,
+            &mut self.spoiled,
+        ] {
+            *nodes = nodes.without(id);
+        }
+        self.stopped.retain(|(node, _)| *node != id);
+        self.candidate = self.candidate.filter(|candidate| *candidate != id);
     }
 
     /// The moments at which something happens by itself.
@@ -100,14 +100,11 @@ impl Failover {
             at(suspicion.since + settings.restart_grace);
         }
         at(self.not_before);
-        at(self.acquire_at);
         for pending in &self.operations {
             at(pending.deadline);
         }
-        if let Some(until) = self.acquiring {
-            at(until);
-        }
-        if let Some(OldPrimary::Stops { at: stops, .. }) = self.old_primary() {
+        self.right.moments(at);
+        if let Some(OldPrimary::Stops { at: stops, .. }) = self.right.old_primary() {
             at(*stops + settings.clock_skew);
         }
     }
@@ -122,15 +119,18 @@ impl Failover {
 /// Promoting   it becomes primary
 /// ```
 ///
-/// Whatever fails before the promotion is asked for ends the attempt, and leaves all as it was, but for receivers, which are
-/// made to follow again. From then on the old epoch is over, whether the promotion is known to have worked or
+/// Whatever fails before the promotion is asked for ends the attempt, and leaves all as it was, but for who was fenced, and for receivers,
+/// which are made to follow again. From then on the old epoch is over, whether the promotion is known to have worked or
 /// not: the candidate itself may take writes, and is fenced before anybody else is promoted.
 impl Step<'_> {
     pub(super) fn begin_failover(&mut self) {
         let Some(primary) = self.t.primary else {
             return;
         };
-        if self.now < self.t.failover.not_before {
+        // One that is under way may work after its candidate was fenced.
+        let failover = &mut self.t.failover;
+        failover.not_before = failover.not_before.max(failover.right.promoting_until);
+        if self.now < failover.not_before {
             return;
         }
         if let Some(ended) = self.t.failover.last_ended {
@@ -146,17 +146,13 @@ impl Step<'_> {
             return;
         }
         // Nobody is fenced where it would be of no use.
-        let eligible = self.eligible();
-        if eligible.is_empty() {
-            self.abandon(FailoverRefused::NoCandidate);
-            return;
+        if self.hopeless().is_some() {
+            // Whoever could not be promoted before may be by now, where the others are too few.
+            self.t.failover.spoiled = NodeSet::default();
         }
-        if let Some((needed, among)) = self.t.quorum() {
-            let stopped = among.iter().filter(|&node| eligible.contains(node)).count();
-            if stopped < needed {
-                self.abandon(FailoverRefused::NoQuorum { stopped, needed });
-                return;
-            }
+        if let Some(why) = self.hopeless() {
+            self.abandon(why);
+            return;
         }
         let failover = &mut self.t.failover;
         failover.writable = failover.writable.with(primary);
@@ -172,7 +168,7 @@ impl Step<'_> {
         failover.nothing_missing = false;
         failover.is_looking = false;
         self.enter(Phase::Fencing);
-        if self.has_authority() {
+        if self.has_right() {
             self.order_fences();
         }
     }
@@ -184,6 +180,7 @@ impl Step<'_> {
         failover.refused = None;
         failover.writable = NodeSet::default();
         failover.fenced = NodeSet::default();
+        failover.ordered = NodeSet::default();
         failover.spoiled = NodeSet::default();
         failover.stopped.clear();
         failover.candidate = None;
@@ -195,7 +192,7 @@ impl Step<'_> {
         self.release();
     }
 
-    fn abandon(&mut self, why: FailoverRefused) {
+    pub(super) fn abandon(&mut self, why: FailoverRefused) {
         self.tell_refused(why);
         let failover = &mut self.t.failover;
         failover.operations.retain(Pending::is_repair);
@@ -216,8 +213,16 @@ impl Step<'_> {
     pub(super) fn go_on_with_failover(&mut self) {
         loop {
             let phase = self.t.phase;
+            if !phase.is_failover() {
+                return;
+            }
+            let has_right = self.has_right();
+            let promotes = |action| matches!(action, Action::Promote { .. });
             match phase {
                 Phase::Fencing => self.go_on_fencing(),
+                // It is over by when the lease is.
+                _ if self.is_performing(promotes) => return,
+                _ if !has_right => self.abandon(FailoverRefused::NoLease),
                 Phase::Electing => self.go_on_electing(),
                 Phase::Promoting => self.go_on_promoting(),
                 _ => return,
@@ -229,15 +234,20 @@ impl Step<'_> {
     }
 
     fn order_fences(&mut self) {
-        let epoch = self.t.epoch.unwrap_or_default();
+        let known = self.t.epoch.unwrap_or_default();
         let failover = &self.t.failover;
+        let ordered = failover.ordered;
         for node in failover.writable.minus(failover.fenced).iter() {
+            let mut epoch = known;
+            if ordered.contains(node) {
+                epoch.timeline = epoch.timeline.max(self.t.floor);
+            }
             self.perform(Action::Fence { node, epoch });
         }
     }
 
     /// Has all who may be promoted asked again: what they said before the lease was granted is from another's time.
-    fn look_again(&mut self) {
+    pub(super) fn look_again(&mut self) {
         self.t.failover.is_looking = true;
         self.t.failover.unseen = self.eligible();
         for id in self.t.failover.unseen.iter() {
@@ -249,9 +259,10 @@ impl Step<'_> {
     }
 
     fn go_on_fencing(&mut self) {
-        if !self.has_authority() {
-            // An answer is awaited, or has been refused.
-            if self.t.failover.acquiring.is_none() {
+        if !self.has_right() {
+            self.ask_for_right();
+            // It has been refused.
+            if !self.t.failover.right.is_asked_for() {
                 self.abandon(FailoverRefused::NoLease);
             }
             return;
@@ -270,7 +281,7 @@ impl Step<'_> {
         let failover = &self.t.failover;
         let mut left = failover.writable.minus(failover.fenced);
         if let (Some(primary), Some(OldPrimary::Stops { name, at })) =
-            (self.t.primary, failover.old_primary())
+            (self.t.primary, failover.right.old_primary())
         {
             let known = self.t.get(primary).map(|node| node.endpoint().name());
             let is_known = name.is_some() && name.as_deref() == known;
@@ -288,117 +299,7 @@ impl Step<'_> {
         }
     }
 
-    fn elect(&mut self) {
-        if self.is_behind() {
-            return;
-        }
-        self.enter(Phase::Electing);
-        for node in self.eligible().iter() {
-            if let Some(node) = self.t.get_mut(node) {
-                node.stopped = true;
-            }
-            self.perform(Action::StopReceiver { node });
-        }
-    }
-
-    /// Whether somebody else has promoted meanwhile. Whoever became primary is given the time to answer. If it does not, it is
-    /// lost as well, and may be anybody who is not known to be a replica.
-    fn is_behind(&mut self) -> bool {
-        let Some(epoch) = self.later_epoch() else {
-            return false;
-        };
-        self.t.epoch = Some(epoch);
-        self.t.failover.is_behind = true;
-        self.abandon(FailoverRefused::Behind { epoch });
-        true
-    }
-
-    /// The latest epoch after the known one that a replica lives in. Further ahead than one promotion it needs a
-    /// second one that says so.
-    fn later_epoch(&self) -> Option<Epoch> {
-        let line = self.t.epoch.map_or(0, |epoch| epoch.timeline);
-        let epochs = || {
-            let ours = |node: &&Node| !matches!(node.state, NodeState::Fenced(_));
-            self.t.members().filter(ours).filter_map(Node::epoch)
-        };
-        let credible = |epoch: &Epoch| {
-            let witnesses = epochs().filter(|other| other.timeline >= epoch.timeline);
-            epoch.timeline <= line.saturating_add(1) || witnesses.count() > 1
-        };
-        let later = epochs().filter(|epoch| epoch.timeline > line);
-        later.filter(credible).max()
-    }
-
-    /// Replicas that answer, and live on the line that is known or an earlier one.
-    fn eligible(&self) -> NodeSet {
-        let spoiled = self.t.failover.spoiled;
-        let line = self.t.epoch.map_or(0, |epoch| epoch.timeline);
-        let fit = |node: &&Node| {
-            node.role() == Some(Role::Replica)
-                && node.epoch().is_some_and(|epoch| epoch.timeline <= line)
-                && !matches!(node.state, NodeState::Fenced(_))
-                && self.t.primary != Some(node.id())
-                && !spoiled.contains(node.id())
-        };
-        self.t.members().filter(fit).map(Node::id).collect()
-    }
-
-    fn go_on_electing(&mut self) {
-        if self.is_performing(|action| matches!(action, Action::StopReceiver { .. })) {
-            return;
-        }
-        if self.is_behind() {
-            return;
-        }
-        let stopped = &self.t.failover.stopped;
-        let mut quorum = false;
-        if let Some((needed, among)) = self.t.quorum() {
-            let among = among.iter();
-            let found = among.filter(|&id| stopped.iter().any(|(node, _)| *node == id));
-            let stopped = found.count();
-            if stopped < needed {
-                self.t.failover.spoiled = NodeSet::default();
-                self.abandon(FailoverRefused::NoQuorum { stopped, needed });
-                return;
-            }
-            quorum = true;
-        }
-        let line = |id: NodeId| self.t.get(id)?.seen.map(|seen| seen.epoch.timeline);
-        let may = |id: NodeId| {
-            let node = self.t.get(id);
-            node.is_some_and(|node| node.state != NodeState::Draining)
-        };
-        // The later line, then the furthest on it; of equals the one with the lowest number.
-        let best = stopped
-            .iter()
-            .filter(|(id, _)| may(*id))
-            .max_by_key(|(id, reach)| (line(*id), *reach, std::cmp::Reverse(*id)));
-        let Some(&(candidate, _)) = best else {
-            self.t.failover.spoiled = NodeSet::default();
-            self.abandon(FailoverRefused::NoCandidate);
-            return;
-        };
-        self.t.failover.candidate = Some(candidate);
-        self.t.failover.nothing_missing = quorum;
-        let from = self.t.primary.filter(|&id| self.t.get(id).is_some());
-        // The disk of a primary that was not found cannot be read.
-        let from = from.filter(|_| !self.t.failover.is_behind);
-        match (self.t.settings.order, from) {
-            (RecoveryOrder::DataFirst, Some(from)) => {
-                self.enter(Phase::Salvaging);
-                self.perform(Action::Salvage {
-                    from,
-                    to: candidate,
-                });
-            }
-            _ => self.enter(Phase::Promoting),
-        }
-    }
-
     fn go_on_promoting(&mut self) {
-        if self.is_performing(|action| matches!(action, Action::Promote { .. })) {
-            return;
-        }
         let Some(node) = self.t.failover.candidate else {
             self.abandon(FailoverRefused::NoCandidate);
             return;
@@ -411,16 +312,11 @@ impl Step<'_> {
             self.abandon(FailoverRefused::NotPromoted(node));
             return;
         }
-        if !self.has_authority() {
-            if self.t.failover.acquiring.is_none() {
-                self.abandon(FailoverRefused::NoLease);
-            }
-            return;
-        }
         let line = self.t.epoch.map_or(0, |epoch| epoch.timeline);
         self.t.floor = self.t.floor.max(line.saturating_add(1));
         let failover = &mut self.t.failover;
         failover.attempts += 1;
+        failover.ordered = failover.ordered.with(node);
         failover.writable = failover.writable.with(node);
         failover.fenced = failover.fenced.without(node);
         self.perform(Action::Promote { node });
@@ -453,7 +349,7 @@ impl Step<'_> {
             {
                 let reach = self.t.failover.reach_of(node).unwrap_or_default();
                 if let Some(candidate) = self.t.get_mut(node) {
-                    candidate.stopped = false;
+                    candidate.repoint = false;
                     if let Some(seen) = &mut candidate.seen {
                         seen.role = Role::Primary;
                         seen.epoch = epoch;
@@ -468,88 +364,5 @@ impl Step<'_> {
             }
             _ => {}
         }
-    }
-
-    pub(super) fn lease_gained(&mut self, grant: Grant) {
-        let failover = &mut self.t.failover;
-        let held = failover.grant.as_ref();
-        let extends = held.is_some_and(|held| held.term == grant.term);
-        if !extends && grant.term <= failover.term {
-            let known = failover.term;
-            self.emit(Event::LeaseFromThePast {
-                term: grant.term,
-                known,
-            });
-            self.lease_lost();
-            return;
-        }
-        failover.acquiring = None;
-        failover.term = grant.term;
-        failover.grant = Some(grant);
-        if self.t.phase == Phase::Fencing && !extends {
-            self.look_again();
-        }
-        // The primary came back while it was asked for.
-        if !self.t.phase.is_failover() {
-            self.release();
-        }
-    }
-
-    pub(super) fn lease_lost(&mut self) {
-        let failover = &mut self.t.failover;
-        failover.acquiring = None;
-        failover.grant = None;
-        failover.acquire_at = self.now + self.t.settings.retry_after;
-    }
-
-    /// Whether it may be acted now. Asks for the lease if one is needed and is not there.
-    pub(super) fn has_authority(&mut self) -> bool {
-        match self.t.settings.promotion {
-            Promotion::Observe => return false,
-            Promotion::Active(Authority::SoleController) => return true,
-            Promotion::Active(Authority::Lease) => {}
-        }
-        let (now, settings) = (self.now, &self.t.settings);
-        let failover = &mut self.t.failover;
-        let valid = |grant: &Grant| now + settings.clock_skew < grant.until;
-        if failover.grant.as_ref().is_some_and(valid) {
-            return true;
-        }
-        if failover.acquiring.is_some_and(|until| until <= now) {
-            failover.acquiring = None;
-            failover.acquire_at = now + settings.retry_after;
-        }
-        if failover.acquiring.is_none() && failover.acquire_at <= now {
-            failover.acquiring = Some(now + settings.operation_timeout);
-            self.effects.push(Effect::AcquireLease);
-        }
-        false
-    }
-
-    fn release(&mut self) {
-        if let Some(grant) = self.t.failover.grant.take() {
-            self.effects.push(Effect::ReleaseLease { term: grant.term });
-        }
-    }
-}
-
-impl Snapshot {
-    /// How many of which standbys must be stopped for one of them to have every write that was acknowledged.
-    fn quorum(&self) -> Option<(usize, NodeSet)> {
-        let synchronous = self.settings.synchronous.as_ref()?;
-        // One that was not found may be any of them, and is none of those who are stopped.
-        let old = self.primary.filter(|_| !self.failover.is_behind);
-        let old = old.and_then(|id| self.get(id));
-        let old = old.map(|node| node.endpoint().name());
-        let named = synchronous.among.iter().map(|name| &**name);
-        let standbys: Vec<&str> = named.filter(|name| Some(*name) != old).collect();
-        let among = self
-            .members()
-            .filter(|node| standbys.contains(&node.endpoint().name()))
-            .map(Node::id)
-            .collect();
-        let count = standbys.len() - usize::from(old.is_none() && !standbys.is_empty());
-        let needed = (count + 1).saturating_sub(synchronous.acknowledgements);
-        Some((needed, among))
     }
 }

@@ -47,7 +47,8 @@ pub enum Input {
     Remove(NodeId),
     /// [`Effect::AcquireLease`](super::Effect::AcquireLease) was granted, or the grant was extended.
     LeaseGained(Grant),
-    /// The lease was refused, is lost, or could not be extended.
+    /// The lease was refused, or could not be extended; what is left of it counts still. Where it was not asked for: it is
+    /// lost, and does not count any more.
     LeaseLost,
     /// An operation worked.
     Finished {

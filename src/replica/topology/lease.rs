@@ -5,7 +5,8 @@ use crate::time::Instant;
 /// The right to promote, for a while.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
-    /// Larger than that of every grant before, to anybody: a fencing number.
+    /// Larger than that of every grant before, to anybody: a fencing number. That of an extension is the one of the grant that it
+    /// extends; if it is larger, the failover begins anew, because somebody else may have had the lease in between.
     pub term: u64,
     /// Until when, by the clock of whoever calls `step`, counted from *before* it was asked for.
     pub until: Instant,
@@ -37,7 +38,7 @@ pub trait Lease: Send + Sync + 'static {
     /// What goes wrong.
     type Error: std::error::Error + Send + Sync + 'static;
 
-    /// Asks for the lease, or extends it.
+    /// Asks for the lease, or extends it: a failover does so at half of the lease's time, and ends when that is over.
     ///
     /// # Errors
     /// Somebody else has it, or whether that is so could not be found out.

@@ -57,8 +57,8 @@ struct Held {
 impl LocalLease {
     /// A lease that nobody has; each grant is for this long by this clock.
     ///
-    /// It should be longer than fencing, electing and salvaging take: a failover whose lease runs out asks for it again, and
-    /// nobody is promoted without.
+    /// A failover extends it at half of its time, so that it need not be as long as a failover. It should be longer than
+    /// [`clock_skew`](super::SettingsBuilder::clock_skew), by which it counts as over before it is, and a promotion together.
     pub fn new(length: Duration, clock: Clock) -> Self {
         let held = Held {
             term: 0,

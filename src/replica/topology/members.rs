@@ -41,7 +41,7 @@ impl Step<'_> {
             failures: 0,
             kept: None,
             history: Vec::new(),
-            stopped: false,
+            repoint: false,
             follow_at: self.now,
         };
         if index == self.t.nodes.len() {
@@ -65,6 +65,7 @@ impl Step<'_> {
         self.purge(id);
         self.t.nodes[id.index()] = None;
         self.forget_operations(id);
+        self.t.failover.forget(id);
         self.give_up_debts(id);
         if self.t.primary == Some(id) {
             self.t.primary = None;

@@ -61,6 +61,7 @@
 //!   refused; where that is not known, as well.
 //! * A failover is led only with [`Promotion::Active`], by who has the right to; it fences first, and never promotes
 //!   beside one that may take writes. Once a promotion has been asked for, the old epoch is over, whether it worked or not.
+//! * A [`Lease`] is extended while a failover is under way, and a failover ends with it; no promotion is ordered to last longer.
 //!
 //! # What it is not
 //!
@@ -73,7 +74,9 @@
 //! A step copies the snapshot if somebody else holds it, some hundred bytes a server. A selection allocates nothing: sets of
 //! servers are one word, so there are 64 at most.
 
+mod authority;
 mod effect;
+mod election;
 mod failover;
 mod input;
 mod lease;

@@ -163,8 +163,8 @@ pub struct Node {
     pub(super) kept: Option<(u64, Position)>,
     /// As a primary, how its line of the log came about.
     pub(super) history: Vec<Fork>,
-    /// A failover wanted its receiver stopped, and nobody has made it follow anyone since.
-    pub(super) stopped: bool,
+    /// A failover wanted its receiver stopped, or there has been another primary since: it is to be made to follow that one.
+    pub(super) repoint: bool,
     /// When it may be made to follow again after that has failed.
     pub(super) follow_at: Instant,
 }

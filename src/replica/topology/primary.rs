@@ -155,6 +155,9 @@ impl Step<'_> {
                 }
                 self.refuse(id, Fenced::UnconfirmedEpoch);
             }
+        } else if self.t.line != Some(known.timeline) {
+            // Known from a replica alone so far: this is whoever was to be found.
+            self.accept(id, epoch, answer.position);
         } else if is_primary {
             self.confirm(id, answer);
         } else if self.has_handed_over(answer.position) {
@@ -236,19 +239,21 @@ impl Step<'_> {
             node.is_some_and(|node| node.role() == Some(Role::Replica))
         });
         // What it certainly had of the line that it left.
-        if let Some(before) = before {
+        if let Some((before, left)) = before.zip(line_before) {
+            // Its own line may have been heard of before it was.
+            let is_new = before.timeline < epoch.timeline;
+            let parent = if is_new { before.timeline } else { left };
             let stopped_at = self.t.failover.reach_of(id).unwrap_or_default();
             let kept = self.t.get(id).and_then(|node| node.kept);
-            let kept = kept.filter(|(timeline, _)| *timeline == before.timeline);
+            let kept = kept.filter(|(timeline, _)| *timeline == parent);
             let reached = kept.map_or(stopped_at, |(_, reach)| reach.max(stopped_at));
-            let reached = if self.t.primary == Some(id) {
+            let was_primary = self.t.primary == Some(id) && parent == left;
+            let reached = if was_primary {
                 reached.max(head)
             } else {
                 reached
             };
-            self.t
-                .lineage
-                .assume(epoch.timeline, before.timeline, reached);
+            self.t.lineage.assume(epoch.timeline, parent, reached);
         }
         let node = self.t.get(id);
         let history = node.map_or_else(Vec::new, |node| node.history.clone());
@@ -259,6 +264,9 @@ impl Step<'_> {
         self.t.head = position;
         self.t.head_at = self.now;
         let promoted_by_us = self.t.failover.candidate == Some(id);
+        if promoted_by_us {
+            self.t.failover.right.promoting_until = self.now;
+        }
         let maybe = self.t.failover.writable;
         let nothing_missing = self.t.failover.nothing_missing && promoted_by_us;
         self.purge(id);
@@ -277,13 +285,13 @@ impl Step<'_> {
             to: id,
             epoch,
         });
-        if let Some(before) = before
-            && before.timeline != epoch.timeline
+        if let Some((before, left)) = before.zip(line_before)
+            && left != epoch.timeline
         {
             self.t.floor = self.t.floor.max(epoch.timeline);
-            let left = line_before.unwrap_or(before.timeline);
             // Beside the line of the last primary there is one of somebody whom nobody found, maybe.
-            let unseen = (before.timeline != left).then_some(before.timeline);
+            let unseen = before.timeline != left && before.timeline != epoch.timeline;
+            let unseen = unseen.then_some(before.timeline);
             for line in [left].into_iter().chain(unseen) {
                 let after = self.parted(line, epoch.timeline);
                 // How far it had come when it stopped, nobody knows: one that says that it is a replica now may have been
@@ -300,7 +308,9 @@ impl Step<'_> {
             if let Some(from) = from.filter(|_| !gave_up) {
                 self.owe(from, left, self.parted(left, epoch.timeline));
             }
-            for other in maybe.without(id).iter() {
+            // Once whoever was to be found is, nobody else may have been it.
+            let maybe = maybe.iter().filter(|_| before.timeline != epoch.timeline);
+            for other in maybe.filter(|other| *other != id) {
                 let after = self.parted(before.timeline, epoch.timeline);
                 self.owe(other, before.timeline, after);
             }
@@ -309,10 +319,11 @@ impl Step<'_> {
             self.dethrone(from);
         }
         self.enter_calm();
+        let leads = self.t.settings.promotion != Promotion::Observe;
         for other in self.t.ids().without(id).iter() {
             if let Some(node) = self.t.get_mut(other) {
-                // Those who could not be reached have to be told as well, when they can be.
-                node.stopped |= promoted_by_us;
+                // Whoever promoted it. Those who cannot be reached have to be told as well, when they can be.
+                node.repoint |= leads && before.is_some();
                 if let NodeState::CatchingUp { target } = &mut node.state {
                     *target = (*target).min(position);
                 }
@@ -411,6 +422,7 @@ impl Step<'_> {
         if !useless {
             return false;
         }
+        let id = primary.id();
         // A promotion has been asked for: there is no way back to it, whoever still receives from it.
         if self
             .t
@@ -419,7 +431,6 @@ impl Step<'_> {
         {
             return true;
         }
-        let id = primary.id();
         let fresh = |node: &&super::Node| {
             let after = |seen: Seen| seen.role == Role::Replica && seen.at > suspicion.since;
             node.id() != id
@@ -427,11 +438,12 @@ impl Step<'_> {
                 && !matches!(node.state, NodeState::Fenced(_))
         };
         let witnesses = || self.t.members().filter(fresh);
-        // Who receives on an older line does so from a former primary.
+        // Who receives on an older line does so from a former primary. So may one that was stopped, or that nobody has pointed at this one
+        // yet: where that former primary is a replica by now, it hands on what it has.
         let line = self.t.epoch.map_or(0, |epoch| epoch.timeline);
         let receives = |node: &&super::Node| {
             let from_it = |s: Seen| s.receiving == Some(true) && s.epoch.timeline >= line;
-            node.seen.is_some_and(from_it)
+            node.seen.is_some_and(from_it) && !node.repoint
         };
         let known = witnesses().next().is_some();
         let witness = witnesses().find(receives).map(super::Node::id);

@@ -49,6 +49,10 @@ impl Step<'_> {
             if matches!(debt.stage, Stage::Recover | Stage::Rejoin) {
                 debt.stage = Stage::Fence;
             }
+            // Its promotion has worked after all.
+            if debt.timeline < timeline {
+                (debt.timeline, debt.after) = (timeline, after);
+            }
         }
         self.owe_from(Stage::Fence, node, timeline, after);
     }
@@ -135,7 +139,7 @@ impl Step<'_> {
                 seen.role == Role::Replica
                     && (seen.epoch.timeline < line && seen.receiving != Some(true))
             });
-            (node.stopped || astray)
+            (node.repoint || astray)
                 && node.id() != primary
                 && node.role() == Some(Role::Replica)
                 && !matches!(node.state, NodeState::Fenced(_))
@@ -180,7 +184,7 @@ impl Step<'_> {
         if let Action::Follow { .. } = action {
             if let Some(replica) = self.t.get_mut(node) {
                 if outcome == Some(Outcome::Done) {
-                    replica.stopped = false;
+                    replica.repoint = false;
                 }
                 // Long enough to be seen to receive, if it worked.
                 replica.follow_at = now + settings.retry_after;
@@ -263,8 +267,10 @@ impl Step<'_> {
             _ => settings.operation_timeout,
         };
         let mut deadline = self.now + within;
-        if let (Action::Promote { .. }, Some(until)) = (action, self.t.failover.lease_ends()) {
-            deadline = deadline.min(until);
+        if let Action::Promote { .. } = action {
+            let right = &mut self.t.failover.right;
+            deadline = deadline.min(right.ends().unwrap_or(deadline));
+            right.promoting_until = deadline;
         }
         let operation = OperationId(self.t.number());
         self.t.failover.operations.push(Pending {
