@@ -246,13 +246,27 @@ impl Server {
         self.process = Some(child);
     }
 
+    /// Starts it, and says whether it was ready at this moment.
+    pub fn starts_by(&mut self, deadline: Instant) -> bool {
+        self.spawn();
+        wait_until("the server is ready or late", || {
+            self.is_ready() || Instant::now() >= deadline
+        });
+        self.is_ready() && Instant::now() < deadline
+    }
+
+    fn is_ready(&self) -> bool {
+        let pid = self.process.as_ref().unwrap().id().to_string();
+        let file = fs::read_to_string(self.data.join("postmaster.pid")).unwrap_or_default();
+        let mut lines = file.lines();
+        let state = (lines.next(), lines.nth(6).map(str::trim));
+        matches!(state, (Some(found), Some("ready")) if found == pid)
+    }
+
     fn wait_until_ready(&self) {
         let pid = self.process.as_ref().unwrap().id().to_string();
         wait_until("the server is ready", || {
-            let file = fs::read_to_string(self.data.join("postmaster.pid")).unwrap_or_default();
-            let mut lines = file.lines();
-            let state = (lines.next(), lines.nth(6).map(str::trim));
-            if matches!(state, (Some(found), Some("ready")) if found == pid) {
+            if self.is_ready() {
                 return true;
             }
             let dead = fs::read_to_string(format!("/proc/{pid}/stat"))
