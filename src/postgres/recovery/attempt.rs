@@ -64,13 +64,13 @@ fn statement(table: &Table, change: &Change, untouched: &str) -> Option<String> 
     match &change.kind {
         ChangeKind::Update { old_key, row } => {
             let key = table.key_of(old_key.as_ref().unwrap_or(row));
-            Some(match table.update(&key, row).ok()? {
-                Some(update) => format!("{update} AND {untouched}"),
-                None => {
-                    let condition = table.condition(&key).ok()?;
-                    format!("SELECT FROM {name} t WHERE {condition} AND {untouched} FOR UPDATE")
-                }
-            })
+            if let Some(update) = table.update(&key, row).ok()? {
+                return Some(format!("{update} AND {untouched}"));
+            }
+            let condition = table.condition(&key).ok()?;
+            Some(format!(
+                "SELECT FROM {name} t WHERE {condition} AND {untouched} FOR UPDATE"
+            ))
         }
         ChangeKind::Delete { key: Some(key) } => {
             let condition = table.condition(&table.key_of(key)).ok()?;
