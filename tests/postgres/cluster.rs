@@ -312,6 +312,21 @@ impl Server {
         self.process.is_some()
     }
 
+    /// What is to be seen in a server that is down, which takes writes meanwhile, where nobody finds it.
+    pub fn aside<T>(&mut self, look: impl FnOnce(&Self) -> T) -> T {
+        let port = std::mem::replace(&mut self.port, free_port());
+        let signal = self.data.join("standby.signal");
+        let standby = fs::rename(&signal, self.data.join("aside")).is_ok();
+        self.start();
+        let seen = look(self);
+        self.stop();
+        if standby {
+            fs::rename(self.data.join("aside"), &signal).unwrap();
+        }
+        self.port = port;
+        seen
+    }
+
     /// Says that somebody else ended it, or will have.
     pub fn reap(&mut self) {
         if let Some(mut process) = self.process.take() {
