@@ -322,6 +322,11 @@ fn restarts_in_time() -> bool {
     });
     let started = bed.cluster.server_mut(0).starts_by(killed + GRACE);
     let back = killed.elapsed();
+    let too_early = bed.story.entered(Phase::Fencing);
+    assert!(
+        too_early.is_none_or(|at| at >= killed + GRACE),
+        "failed over"
+    );
     if !started || back >= GRACE {
         bed.block_on(traffic.stop());
         return false;
