@@ -18,7 +18,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const GROUPS: [&str; 2] = ["default", "audit"];
 const CASES: u64 = 500;
 /// Cases that have shown faults.
-const KEPT: [u64; 6] = [828, 1038, 1359, 1426, 1593, 1613];
+const KEPT: [u64; 7] = [828, 839, 1038, 1359, 1426, 1593, 1613];
 
 #[test]
 fn what_verify_says_is_lost_is_what_an_opening_loses_and_a_repair_gives_up() {
@@ -257,8 +257,15 @@ impl Case {
         assert!(contents(&disk) == repaired, "seed {seed}");
         let delivered = self.drain(&disk);
         self.compare(&found, &wanted, &delivered, &lost);
+        // A write that lacks zeros at its end, because the file was cut there, is whole again with them.
+        let known = |got: &BTreeMap<u64, Vec<u8>>| -> BTreeMap<u64, Vec<u8>> {
+            let known = |id: &u64| found.torn.is_none() || *id < found.next_id;
+            let got = got.iter().filter(|(id, _)| known(id));
+            got.map(|(id, bytes)| (*id, bytes.clone())).collect()
+        };
         for group in found.groups.iter().map(|group| &group.name[..]) {
-            assert_eq!(delivered[group], opened[group], "seed {seed}: {repair}");
+            let (delivered, opened) = (known(&delivered[group]), known(&opened[group]));
+            assert_eq!(delivered, opened, "seed {seed}: {repair}");
         }
         let queue = self.builder().open_on(disk).unwrap();
         assert!(
