@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
+use std::ops::Bound;
 
 use tokio_postgres::SimpleQueryRow;
 
@@ -130,13 +131,10 @@ impl<'a> Decoded<'a> {
 
     /// What was committed before this position and is not decoded at all.
     fn tell_before(&mut self, position: Position) {
-        let between = (
-            std::ops::Bound::Excluded(self.through),
-            std::ops::Bound::Excluded(position),
-        );
         if self.through >= position {
             return;
         }
+        let between = (Bound::Excluded(self.through), Bound::Excluded(position));
         for (at, missing) in self.log.untold().range(between) {
             self.ready.push_back(Read::Partly {
                 position: *at,
