@@ -39,8 +39,8 @@ use crate::replica::recovery::{
 /// its rows, and more to find out who has if somebody did.
 ///
 /// What was applied is on disk, as other commits are, when [`digest`](AsyncReplicationLog::digest) has answered, which a
-/// recovery asks for at its end: it does not wait for the disk after each. If the server dies before, the recovery fails, and run
-/// again it finds what is missing.
+/// recovery asks for at its end: one wait for the disk instead of one for each. If the server dies before, the recovery fails, and
+/// run again it finds what is missing.
 pub struct PostgresLog {
     end: Mutex<End>,
     /// The first transaction that the target's own line has written; older ones both lines have.
@@ -324,6 +324,7 @@ pub(super) fn entry(timeline: u64, position: Position, write: Transaction) -> Re
 
 #[cfg(test)]
 mod tests {
+    use super::super::change::Change;
     use super::*;
 
     #[test]
