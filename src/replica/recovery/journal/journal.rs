@@ -21,7 +21,7 @@ use crate::task::block_on;
 ///
 /// A ring in memory of so many writes, bytes or a type of one's own. A write is noted with the position it was
 /// committed at, and forgotten when the [minimum of the replicas](Self::trim) has passed that. It is a source of a
-/// [`Recovery`](super::Recovery), of these writes only, or of all if this process is the [only one](WriteJournalBuilder::sole_writer) that writes.
+/// [`Recovery`](crate::replica::recovery::Recovery), of these writes only, or of all if this process is the [only one](WriteJournalBuilder::sole_writer) that writes.
 ///
 /// It does not survive its process. All methods may be called by many threads; what is dropped or cloned of the user's is so
 /// outside the lock.
