@@ -21,7 +21,7 @@ pub enum WhenFull {
     /// Forgets the oldest. They are counted, and a recovery's report names how many there were.
     #[default]
     ForgetOldest,
-    /// Refuses the next write before it is made: [`JournalFull`].
+    /// Refuses the next write before it is made: [`JournalFull`](super::JournalFull).
     Refuse,
     /// Has the next write wait until there is room: a thread sleeps, a task is woken.
     Block,
