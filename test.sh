@@ -87,6 +87,7 @@ redis_figures() {
 # What `cargo test` keeps to itself: how long failover and recovery took.
 postgresql_figures() {
     cargo test --quiet --all-features --test postgres_failover -- --nocapture what_was_not_sent no_acknowledged 2>&1
+    cargo test --quiet --all-features --test postgres_recovery -- --nocapture what_was_not_sent many 2>&1
     cargo test --quiet --all-features --test postgres_pool -- --nocapture what_was_not_sent no_acknowledged restarts token 2>&1
 }
 

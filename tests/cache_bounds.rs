@@ -358,6 +358,6 @@ fn the_counts_add_up_whatever_threads_did() {
         assert_eq!(stats.insertions, stats.entries + left, "{stats}");
         assert_eq!(stats.entries, cache.iter().count() as u64);
         let weights = cache.iter().map(|entry| u64::from(entry.weight));
-        assert_eq!(stats.weight, weights.sum());
+        assert_eq!(stats.weight, weights.sum::<u64>());
     }
 }

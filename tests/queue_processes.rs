@@ -244,7 +244,7 @@ fn work(directory: &Path, level: &str, round: u64) {
     say("opening");
     let queue = working(level).open(directory).unwrap();
     say("open");
-    if round % 8 == 0 {
+    if round.is_multiple_of(8) {
         // They count as pending: in a long row of lives there would be no room for others.
         let dead = queue.dead_letters();
         let ids = dead.list().into_iter().map(|letter| letter.id);

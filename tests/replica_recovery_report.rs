@@ -50,6 +50,18 @@ fn unreadable(position: u64) -> Read<Put> {
     }
 }
 
+fn partly(position: u64, rest: Option<Read<Put>>) -> Read<Put> {
+    let rest = rest.map(|read| match read {
+        Read::Entry(entry) => entry,
+        other => panic!("{other:?}"),
+    });
+    Read::Partly {
+        position: Position(position),
+        rest,
+        missing: "it made a table".into(),
+    }
+}
+
 /// A primary whose answers are changed on their way.
 struct Changed<'a> {
     log: &'a MemoryLog,
@@ -414,4 +426,39 @@ fn an_order_says_its_steps() {
                 .ends_with(&[Step::Recover, Step::Verify, Step::Rejoin])
         );
     }
+}
+
+/// What no source has is a loss, whatever becomes of the rest.
+#[test]
+fn of_what_is_not_all_there_the_rest_is_applied_and_what_is_missing_is_lost() {
+    let old = whole(vec![
+        partly(11, Some(entry(1, 11))),
+        partly(12, None),
+        partly(13, Some(entry(1, 13))),
+        entry(1, 14),
+    ]);
+    let log = MemoryLog::new(2);
+    let new = Changed {
+        refuses: Some(13),
+        ..Changed::not(&log)
+    };
+    let report = recovery().source("old", &old).run(&new);
+    assert_eq!((report.recovered(), report.lost()), (2, 3));
+    assert_eq!(report.complete(), Err(Incomplete::Lost(3)));
+    assert_eq!(log.get("k11").as_deref(), Some("v"));
+    assert_eq!(log.get("k13"), None);
+    let why: Vec<_> = report.losses().map(|loss| &*loss.why).collect();
+    let refused = "table k has no primary key; and it made a table";
+    assert_eq!(why, ["it made a table", "it made a table", refused]);
+    // Nobody else has it, so nobody else is asked.
+    let next = whole(vec![]);
+    let again = recovery()
+        .source("old", &old)
+        .source("next", &next)
+        .run(&new);
+    assert_eq!(
+        (again.recovered(), again.already(), again.lost()),
+        (0, 2, 3)
+    );
+    assert_eq!(again.sources()[1].end, SourceEnd::NotAsked);
 }

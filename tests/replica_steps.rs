@@ -82,7 +82,7 @@ proptest! {
 }
 
 /// A primary that is lost, with two replicas that receive no more.
-const LOST: &str = "a:p b:r@100! c:r@90! a:eof a:x a:x a:x wait:900 b:r@100! c:r@90! wait:900 b:r@100! c:r@90! wait:300";
+const LOST: &str = "a:p b:r@100! c:r@90! a:eof a:x a:x a:x wait:900 b:r@100! c:r@90! wait:900 b:r@100! c:r@90! wait:300 a:x";
 
 fn sole(settings: SettingsBuilder) -> SettingsBuilder {
     settings.promotion(Promotion::Active(Authority::SoleController))
@@ -244,7 +244,8 @@ fn too_few_standbys_are_no_quorum() {
 #[test]
 fn a_standby_that_does_not_answer_is_no_quorum_before_anybody_is_fenced() {
     let synchronous = |s| sole(s).synchronous(Synchronous::any(1, ["a", "b", "c"]));
-    let scene = "a:p b:r c:r c:x a:eof a:x a:x a:x wait:900 b:r! c:x wait:900 b:r! c:x wait:300";
+    let scene =
+        "a:p b:r c:r c:x a:eof a:x a:x a:x wait:900 b:r! c:x wait:900 b:r! c:x wait:300 a:x";
     let stage = Stage::play_with(scene, synchronous);
     assert_eq!(
         refusals(&stage),
@@ -606,6 +607,19 @@ fn a_lease_of_an_older_term_is_not_used() {
     assert!(stage.effects.contains(&refused), "{:?}", stage.effects);
 }
 
+/// The last time that it was asked, it was away; but that was before its time was over.
+#[test]
+fn a_primary_is_asked_once_more_when_its_time_is_over() {
+    let before = LOST.strip_suffix(" a:x").unwrap();
+    let mut back = Stage::play_with(before, sole);
+    assert_eq!(back.topology().phase(), Phase::PrimarySuspect);
+    back.act("a:p");
+    assert_eq!(back.topology().phase(), Phase::Normal);
+    let mut away = Stage::play_with(before, sole);
+    away.act("a:x");
+    assert!(away.topology().phase().is_failover());
+}
+
 #[test]
 fn a_second_failover_waits() {
     let mut stage = Stage::play_with(LOST, sole);
@@ -615,6 +629,7 @@ fn a_second_failover_waits() {
     assert_eq!(stage.topology().writer(), Some(stage.node("b").id()));
     for word in LOST
         .replace("a:eof a:x a:x a:x", "b:eof b:x b:x b:x")
+        .replace("wait:300 a:x", "wait:300 b:x")
         .split_whitespace()
         .skip(3)
     {

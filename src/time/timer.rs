@@ -138,13 +138,10 @@ impl<B: Bell> Alarm<B> {
     }
 
     fn poll(&mut self, waker: &Waker) -> Poll<()> {
-        if self.bell.now() >= self.deadline {
-            return Poll::Ready(());
-        }
         // Cloning a waker is user code and so happens under no lock.
         let waker = waker.clone();
         let mut alarms = self.bell.alarms();
-        // Under the lock again: the bell's time moves before its alarms go off.
+        // Under the lock: the bell's time moves before its alarms go off.
         if self.bell.now() >= self.deadline {
             return Poll::Ready(());
         }

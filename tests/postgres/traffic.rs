@@ -217,6 +217,8 @@ async fn write(pool: Pool, seen: Arc<Seen>, stop: Arc<AtomicBool>, writer: i32) 
         let outcome = pool.run_async(&op, insert).await;
         seen.write((writer, number), outcome);
         number += 1;
+        // A closed pool answers at once, and the runtime has to end.
+        tokio::task::yield_now().await;
     }
 }
 
@@ -229,6 +231,7 @@ async fn read(pool: Pool, seen: Arc<Seen>, stop: Arc<AtomicBool>) {
             port_of(connection).await
         };
         seen.read(pool.run_async(&op, select).await);
+        tokio::task::yield_now().await;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who is measured against whom.
 
 use super::tasks::{Lend, one_task};
-use super::{ours, rivals};
+use super::{ours, rivals, sqlx};
 
 /// A way to have a connection lent, and who has it.
 pub(super) struct Contest {
@@ -77,6 +77,10 @@ pub(super) const CONTESTS: [Contest; 6] = [
             Contender {
                 name: "mobc",
                 make: || one_task(rivals::mobc),
+            },
+            Contender {
+                name: "sqlx",
+                make: || one_task(sqlx::pool),
             },
         ],
     },

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{self, Runtime};
 
 use super::tasks::{TaskPool, fill};
-use super::{ours, rivals};
+use super::{ours, rivals, sqlx};
 use crate::report::{Better, Row, median};
 
 const TASKS: usize = 64;
@@ -36,6 +36,7 @@ pub(super) fn measure(rounds: usize) -> Result<Vec<Row>, String> {
             rivals::deadpool_in_time(),
         ),
         Lane::new("mobc", &runtime, rivals::mobc()),
+        Lane::new("sqlx", &runtime, sqlx::pool()),
     ];
     drop(guard);
     for _ in 0..rounds {

@@ -8,6 +8,7 @@ mod fairness;
 mod instructions;
 mod ours;
 mod rivals;
+mod sqlx;
 mod tasks;
 mod time;
 

@@ -12,7 +12,7 @@ use super::CONNECTIONS;
 use super::tasks::{Connection, Lend, TaskPool};
 
 /// Makes connections with nothing behind them.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Numbers(AtomicU64);
 
 impl Numbers {

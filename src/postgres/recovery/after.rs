@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use super::scan::Scan;
 use super::sequence::{self, MovedSequence};
+use super::untold;
 use super::{InspectedLog, PostgresLog};
 use crate::postgres::{PostgresConnection, PostgresConnector, PostgresError, history, salvage};
 use crate::replica::recovery::{ForkPoint, Incomplete, Recovered, Recovery, RecoveryReport};
@@ -134,7 +135,7 @@ impl PostgresRecovery {
         PostgresConnector<T>:
             AsyncConnector<Connection = PostgresConnection, Error = PostgresError>,
     {
-        let decoded = PostgresLog::source(connector.connect(quarantined).await?);
+        let decoded = self.decoded(connector, quarantined).await?;
         let inspected = self.inspected(connector, quarantined).await?;
         let target = self.target(connector).await?;
         let report = Recovery::after(self.fork)
@@ -178,6 +179,25 @@ impl PostgresRecovery {
             .await
     }
 
+    /// The old primary's log by its slot.
+    ///
+    /// # Errors
+    /// The client's.
+    pub async fn decoded<T>(
+        &self,
+        connector: &PostgresConnector<T>,
+        quarantined: &Endpoint,
+    ) -> Result<PostgresLog, PostgresError>
+    where
+        PostgresConnector<T>:
+            AsyncConnector<Connection = PostgresConnection, Error = PostgresError>,
+    {
+        let old = connector.connect(quarantined).await?;
+        let new = connector.connect(&self.new).await?;
+        let untold = untold::find(&self.scan, &old, &new).await?;
+        Ok(PostgresLog::source(old).telling(untold))
+    }
+
     /// The old primary's log without a slot.
     ///
     /// # Errors
@@ -191,11 +211,10 @@ impl PostgresRecovery {
         PostgresConnector<T>:
             AsyncConnector<Connection = PostgresConnection, Error = PostgresError>,
     {
-        Ok(InspectedLog::new(
-            Arc::clone(&self.scan),
-            connector.connect(quarantined).await?,
-            connector.connect(&self.new).await?,
-        ))
+        let old = connector.connect(quarantined).await?;
+        let new = connector.connect(&self.new).await?;
+        let untold = untold::find(&self.scan, &old, &new).await?;
+        Ok(InspectedLog::new(Arc::clone(&self.scan), untold, old, new))
     }
 
     /// The new primary, to apply to.

@@ -3,10 +3,12 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
+use super::application::older;
 use super::change::{Change, ChangeKind, Row, Transaction, Value};
 use super::log::entry;
 use super::scan::{Fate, Origin, Scan, TableFile, Tuple};
 use super::table::Table;
+use super::untold::{Untold, with_missing};
 use crate::postgres::connection::{identifier, literal};
 use crate::postgres::{PostgresConnection, PostgresError};
 
@@ -21,6 +23,7 @@ use crate::replica::recovery::{AsyncEntries, AsyncEntrySource, ForkPoint, Read, 
 #[derive(Debug)]
 pub struct InspectedLog {
     scan: Arc<Scan>,
+    untold: Untold,
     quarantined: Mutex<PostgresConnection>,
     primary: Mutex<PostgresConnection>,
 }
@@ -28,11 +31,13 @@ pub struct InspectedLog {
 impl InspectedLog {
     pub(super) fn new(
         scan: Arc<Scan>,
+        untold: Untold,
         quarantined: PostgresConnection,
         primary: PostgresConnection,
     ) -> Self {
         Self {
             scan,
+            untold,
             quarantined: Mutex::new(quarantined),
             primary: Mutex::new(primary),
         }
@@ -91,7 +96,8 @@ impl AsyncEntrySource for InspectedLog {
             } else {
                 entry(from.timeline, position, Transaction { xid, changes })
             };
-            reads.push(Ok(read));
+            let missing = self.untold.get(&position);
+            reads.push(Ok(with_missing(read, missing)));
         }
         if self.scan.end > from.position {
             reads.push(Ok(Read::Upto(self.scan.end)));
@@ -271,7 +277,7 @@ impl Inspection<'_> {
                 table.name,
                 tuple.block,
                 tuple.offset,
-                super::log::older("xmin", self.scan.first_of_new_line())
+                older("xmin", self.scan.first_of_new_line())
             ))
             .await?;
         Ok(rows.first().map(|row| {

@@ -1,19 +1,20 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
+use std::num::NonZeroU32;
 
 use tokio::sync::Mutex;
-use tokio_postgres::error::SqlState;
 
-use super::change::{Change, ChangeKind, Columns, Row, Transaction};
-use super::decoding::{self, Line};
-use super::slot::SLOT;
-use super::table::Table;
+use super::application::{Application, Outcome, refusal};
+use super::attempt::{Attempt, Tables, attempt};
+use super::change::{ChangeKind, Transaction};
+use super::decoded::Decoded;
+use super::untold::Untold;
 use crate::postgres::connection::parse_position;
 use crate::postgres::{PostgresConnection, PostgresError};
 use crate::replica::Position;
 use crate::replica::recovery::{
     Applied, AsyncEntries, AsyncEntrySource, AsyncReplicationLog, Conflict, Digest, Entry,
-    ForkPoint, LogRange, Read, Ready,
+    ForkPoint, LogRange, Read,
 };
 
 /// The log of one database, through a connection: as a *source*, what [`keep_recovery_slot`] lets it decode; as a
@@ -30,18 +31,51 @@ use crate::replica::recovery::{
 /// become is none.
 ///
 /// [`keep_recovery_slot`]: crate::postgres::PostgresConnector::keep_recovery_slot
+///
+/// # What it costs
+///
+/// Reading holds [so many rows](Self::rows_at_once) in memory, and what else belongs to the same transaction; the server keeps
+/// what it has decoded beyond that, in a file where it is much. Applying a transaction takes three round trips if nobody has touched
+/// its rows, and more to find out who has if somebody did.
+///
+/// What was applied is on disk, as other commits are, when [`digest`](AsyncReplicationLog::digest) has answered, which a
+/// recovery asks for at its end: one wait for the disk instead of one for each. If the server dies before, the recovery fails, and
+/// run again it finds what is missing.
 pub struct PostgresLog {
-    connection: Mutex<PostgresConnection>,
+    end: Mutex<End>,
     /// The first transaction that the target's own line has written; older ones both lines have.
     own_since: u32,
+    rows_at_once: NonZeroU32,
+    untold: Untold,
+}
+
+/// The connection, and what is known of the other end.
+pub(super) struct End {
+    pub(super) connection: PostgresConnection,
+    /// A transaction may be open: whoever began it was dropped.
+    pub(super) is_open: bool,
+    tables: Tables,
 }
 
 impl PostgresLog {
     /// The log at the other end of a connection, to read.
+    ///
+    /// What is decoded are rows: a transaction that changed the schema looks as if it had not. The log that a
+    /// [`PostgresRecovery`](super::PostgresRecovery::decoded) opens knows of those.
     pub fn source(connection: PostgresConnection) -> Self {
+        Self::new(connection, 0)
+    }
+
+    fn new(connection: PostgresConnection, own_since: u32) -> Self {
         Self {
-            connection: Mutex::new(connection),
-            own_since: 0,
+            end: Mutex::new(End {
+                connection,
+                is_open: true,
+                tables: Tables::default(),
+            }),
+            own_since,
+            rows_at_once: ROWS_AT_ONCE,
+            untold: Untold::default(),
         }
     }
 
@@ -58,13 +92,32 @@ impl PostgresLog {
             .rows(
                 "CREATE SCHEMA IF NOT EXISTS tenfold; \
                  CREATE TABLE IF NOT EXISTS tenfold.recovered (timeline bigint, position pg_lsn, tag bigint, \
-                 fingerprint bigint NOT NULL, xid bigint NOT NULL, PRIMARY KEY (timeline, position, tag))",
+                 fingerprint bigint NOT NULL, xid bigint NOT NULL, PRIMARY KEY (timeline, position, tag)); \
+                 CREATE INDEX IF NOT EXISTS recovered_xid ON tenfold.recovered (xid)",
             )
             .await?;
-        Ok(Self {
-            connection: Mutex::new(connection),
-            own_since,
-        })
+        Ok(Self::new(connection, own_since))
+    }
+
+    /// How many rows of what is decoded are held at a time. 1 000 unless said otherwise.
+    #[must_use]
+    pub fn rows_at_once(mut self, rows: NonZeroU32) -> Self {
+        self.rows_at_once = rows;
+        self
+    }
+
+    /// Has the source tell of what is not decoded.
+    pub(super) fn telling(mut self, untold: Untold) -> Self {
+        self.untold = untold;
+        self
+    }
+
+    pub(super) fn end(&self) -> &Mutex<End> {
+        &self.end
+    }
+
+    pub(super) fn untold(&self) -> &Untold {
+        &self.untold
     }
 
     async fn apply_over(
@@ -72,16 +125,60 @@ impl PostgresLog {
         entry: &Entry<Transaction>,
         allowed: &[Conflict],
     ) -> Result<Applied, PostgresError> {
-        let connection = self.connection.lock().await;
-        // Whoever dropped the future before may have left a transaction open.
-        connection.rows("ROLLBACK").await?;
-        connection
-            .rows("BEGIN; SET LOCAL session_replication_role = replica")
-            .await?;
+        let mut end = self.end.lock().await;
+        let end = &mut *end;
+        if allowed.is_empty() {
+            if !end.begin(entry).await? {
+                return Ok(Applied::Already);
+            }
+            let tried = attempt(
+                &end.connection,
+                &mut end.tables,
+                &entry.write,
+                self.own_since,
+            );
+            if tried.await? == Attempt::Made && end.commit().await? {
+                return Ok(Applied::New);
+            }
+            end.roll_back().await?;
+            // A table may have become another since it was looked up.
+            end.tables.clear();
+        }
+        if !end.begin(entry).await? {
+            return Ok(Applied::Already);
+        }
+        let force = !allowed.is_empty();
+        let application = Application::new(&end.connection, self.own_since, force);
+        let answer = match application.run(&entry.write).await? {
+            Outcome::Refused(why) => Applied::Refused(why),
+            Outcome::Through(conflicts) if conflicts == allowed => Applied::New,
+            Outcome::Through(conflicts) => Applied::Conflict(conflicts),
+        };
+        if answer == Applied::New {
+            end.connection.rows("COMMIT").await?;
+            end.is_open = false;
+        } else {
+            end.roll_back().await?;
+        }
+        Ok(answer)
+    }
+}
+
+/// How many rows of what is decoded are held at a time, if nobody says otherwise.
+const ROWS_AT_ONCE: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
+
+impl End {
+    /// Begins a transaction with the note that it is this entry's. If there is such a note already, there is nothing to do,
+    /// and it says no.
+    async fn begin(&mut self, entry: &Entry<Transaction>) -> Result<bool, PostgresError> {
+        self.clear().await?;
+        self.is_open = true;
         let id = entry.id;
-        let noted = connection
+        let noted = self
+            .connection
             .rows(&format!(
-                "INSERT INTO tenfold.recovered VALUES ({}, '{}', {}, {}, pg_current_xact_id()::xid::text::bigint) \
+                "BEGIN; SET LOCAL session_replication_role = replica; SET LOCAL synchronous_commit = off; \
+                 INSERT INTO tenfold.recovered VALUES ({}, '{}', {}, {}, pg_current_xact_id()::xid::text::bigint) \
                  ON CONFLICT DO NOTHING RETURNING 1",
                 id.timeline,
                 id.position,
@@ -90,46 +187,35 @@ impl PostgresLog {
             ))
             .await?;
         if noted.is_empty() {
-            connection.rows("ROLLBACK").await?;
-            return Ok(Applied::Already);
+            self.roll_back().await?;
         }
-        let mut application = Application {
-            connection: &connection,
-            own_since: self.own_since,
-            force: !allowed.is_empty(),
-            tables: HashMap::new(),
-            conflicts: Vec::new(),
-        };
-        let mut refused = None;
-        for change in &entry.write.changes {
-            match application.change(change).await {
-                Ok(()) => {}
-                Err(Stop::Refused(why)) => {
-                    refused = Some(why);
-                    break;
-                }
-                Err(Stop::Failed(error)) => match refusal(&error) {
-                    Some(why) => {
-                        refused = Some(why);
-                        break;
-                    }
-                    None => return Err(error),
-                },
+        Ok(!noted.is_empty())
+    }
+
+    /// Commits, or says that a row is at fault that it does not.
+    async fn commit(&mut self) -> Result<bool, PostgresError> {
+        match self.connection.rows("COMMIT").await {
+            Ok(_) => {
+                self.is_open = false;
+                Ok(true)
             }
+            Err(error) if refusal(&error).is_some() => Ok(false),
+            Err(error) => Err(error),
         }
-        let conflicts = application.conflicts;
-        let answer = match refused {
-            Some(why) => Applied::Refused(why),
-            None if conflicts == allowed => Applied::New,
-            None => Applied::Conflict(conflicts),
-        };
-        let end = if answer == Applied::New {
-            "COMMIT"
-        } else {
-            "ROLLBACK"
-        };
-        connection.rows(end).await?;
-        Ok(answer)
+    }
+
+    /// Ends what somebody left open.
+    pub(super) async fn clear(&mut self) -> Result<(), PostgresError> {
+        if self.is_open {
+            self.roll_back().await?;
+        }
+        Ok(())
+    }
+
+    async fn roll_back(&mut self) -> Result<(), PostgresError> {
+        self.connection.rows("ROLLBACK").await?;
+        self.is_open = false;
+        Ok(())
     }
 }
 
@@ -137,76 +223,18 @@ impl AsyncEntrySource for PostgresLog {
     type Write = Transaction;
     type Error = PostgresError;
 
-    /// What the slot decodes, as a whole: it is held in memory.
     async fn entries_after(
         &self,
         from: ForkPoint,
     ) -> Result<impl AsyncEntries<Write = Transaction, Error = PostgresError> + Send, PostgresError>
     {
-        let connection = self.connection.lock().await;
-        connection.rows("ROLLBACK").await?;
-        let begins = connection
-            .value(&format!(
-                "SELECT confirmed_flush_lsn FROM pg_replication_slots \
-                 WHERE slot_name = '{SLOT}' AND database = current_database()"
-            ))
-            .await?;
-        let Some(begins) = begins else {
-            return Err(PostgresError::NoSlot { behind: None });
-        };
-        let begins = parse_position(Some(begins))?;
-        if begins > from.position {
-            let behind = Some((begins, from.position));
-            return Err(PostgresError::NoSlot { behind });
-        }
-        let rows = connection
-            .rows(&format!(
-                "SELECT lsn, data FROM pg_logical_slot_peek_changes('{SLOT}', NULL, NULL, \
-                 'include-xids', '1', 'skip-empty-xacts', '0')"
-            ))
-            .await?;
-        let mut reads = Vec::new();
-        let mut open = Transaction::default();
-        for row in &rows {
-            let line = row.get(1).unwrap_or_default();
-            match decoding::parse(line) {
-                Some(Line::Begin(xid)) => {
-                    open = Transaction {
-                        xid,
-                        changes: Vec::new(),
-                    }
-                }
-                Some(Line::Changes(changes)) => open.changes.extend(changes),
-                Some(Line::Other) => {}
-                Some(Line::Commit) => {
-                    let position = parse_position(row.get(0).map(str::to_owned))?;
-                    let transaction = std::mem::take(&mut open);
-                    if position > from.position {
-                        reads.push(Ok(entry(from.timeline, position, transaction)));
-                    }
-                }
-                None => {
-                    return Err(PostgresError::Answer {
-                        expected: "a line of test_decoding",
-                        found: line.to_owned(),
-                    });
-                }
-            }
-        }
-        let end = connection
-            .value("SELECT pg_current_wal_flush_lsn()")
-            .await?;
-        let end = parse_position(end)?;
-        if end > from.position {
-            reads.push(Ok(Read::Upto(end)));
-        }
-        Ok(Ready(reads.into_iter()))
+        Decoded::open(self, from, self.rows_at_once).await
     }
 }
 
 impl AsyncReplicationLog for PostgresLog {
     async fn last_applied(&self) -> Result<Position, PostgresError> {
-        self.connection.lock().await.position().await
+        self.end.lock().await.connection.position().await
     }
 
     async fn apply(&self, entry: &Entry<Transaction>) -> Result<Applied, PostgresError> {
@@ -221,11 +249,16 @@ impl AsyncReplicationLog for PostgresLog {
         self.apply_over(entry, conflicts).await
     }
 
-    /// Of what was applied here; PostgreSQL counts nothing of its own line.
+    /// Of what was applied here; PostgreSQL counts nothing of its own line. What was applied before is on disk then.
     async fn digest(&self, range: LogRange) -> Result<Digest, PostgresError> {
-        let connection = self.connection.lock().await;
-        connection.rows("ROLLBACK").await?;
-        let rows = connection
+        let mut end = self.end.lock().await;
+        end.clear().await?;
+        // A commit that waits for the disk, and for the replicas if it has to, waits for all before it; one that writes nothing
+        // does not wait.
+        let flush = "SELECT pg_logical_emit_message(true, 'tenfold', 'recovered')";
+        end.connection.rows(flush).await?;
+        let rows = end
+            .connection
             .rows(&format!(
                 "SELECT fingerprint FROM tenfold.recovered WHERE timeline = {} \
                  AND position > '{}' AND position <= '{}'",
@@ -289,207 +322,9 @@ pub(super) fn entry(timeline: u64, position: Position, write: Transaction) -> Re
     Read::Entry(Entry::new(timeline, position, write, &bytes))
 }
 
-/// A transaction on its way into the target.
-struct Application<'a> {
-    connection: &'a PostgresConnection,
-    own_since: u32,
-    /// Whether rows that are in conflict are written nonetheless.
-    force: bool,
-    tables: HashMap<String, Table>,
-    conflicts: Vec<Conflict>,
-}
-
-enum Stop {
-    Refused(String),
-    Failed(PostgresError),
-}
-
-impl From<PostgresError> for Stop {
-    fn from(error: PostgresError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl From<String> for Stop {
-    fn from(why: String) -> Self {
-        Self::Refused(why)
-    }
-}
-
-/// The row that has the key now.
-struct Found {
-    text: String,
-    /// Both lines have it like this, or the recovery wrote it.
-    untouched: bool,
-    same: bool,
-}
-
-impl Application<'_> {
-    async fn change(&mut self, change: &Change) -> Result<(), Stop> {
-        let table = self.table(&change.table).await?;
-        match &change.kind {
-            ChangeKind::Insert(row) => self.insert(&table, row).await,
-            ChangeKind::Update { old_key, row } => {
-                if !table.has_key() {
-                    return Err(no_key(&table));
-                }
-                let key = table.key_of(old_key.as_ref().unwrap_or(row));
-                self.update(&table, &key, row).await
-            }
-            ChangeKind::Delete { key: Some(key) } if table.has_key() => {
-                self.delete(&table, &table.key_of(key)).await
-            }
-            ChangeKind::Delete { .. } => Err(no_key(&table)),
-            ChangeKind::Truncate => Err(Stop::Refused(format!(
-                "table {} was truncated, which would take rows of the new primary as well",
-                table.name
-            ))),
-        }
-    }
-
-    async fn insert(&mut self, table: &Table, row: &Row) -> Result<(), Stop> {
-        // One without a key collides with nothing, and comes once.
-        if table.has_key() {
-            let key = table.key_of(row);
-            if let Some(found) = self.find(table, &key, row).await? {
-                if found.same {
-                    return Ok(());
-                }
-                self.conflict(table, &key, Some(found.text), Some(row));
-                if self.force {
-                    self.run(table.update(&key, row)?).await?;
-                }
-                return Ok(());
-            }
-        }
-        self.run(Some(table.insert(row)?)).await
-    }
-
-    async fn update(&mut self, table: &Table, key: &Row, row: &Row) -> Result<(), Stop> {
-        match self.find(table, key, row).await? {
-            Some(found) if found.same => Ok(()),
-            Some(found) if found.untouched => self.run(table.update(key, row)?).await,
-            Some(found) => {
-                self.conflict(table, key, Some(found.text), Some(row));
-                if self.force {
-                    self.run(table.update(key, row)?).await?;
-                }
-                Ok(())
-            }
-            None => {
-                self.conflict(table, key, None, Some(row));
-                if self.force {
-                    self.run(Some(table.insert(row)?)).await?;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    async fn delete(&mut self, table: &Table, key: &Row) -> Result<(), Stop> {
-        let Some(found) = self.find(table, key, &[]).await? else {
-            // Gone on both lines.
-            return Ok(());
-        };
-        if !found.untouched {
-            self.conflict(table, key, Some(found.text), None);
-            if !self.force {
-                return Ok(());
-            }
-        }
-        let condition = table.condition(key)?;
-        let delete = format!("DELETE FROM {} WHERE {condition}", table.name);
-        self.run(Some(delete)).await
-    }
-
-    /// Looks for the row with this key and keeps others from changing it.
-    async fn find(
-        &self,
-        table: &Table,
-        key: &[(String, super::Value)],
-        row: &[(String, super::Value)],
-    ) -> Result<Option<Found>, Stop> {
-        let sql = format!(
-            "SELECT row_to_json(t)::text, {}, {} OR EXISTS (SELECT FROM tenfold.recovered r WHERE r.xid = t.xmin::text::bigint) \
-             FROM {} t WHERE {} FOR UPDATE OF t",
-            table.sameness(row)?,
-            older("t.xmin", self.own_since),
-            table.name,
-            table.condition(key)?
-        );
-        let rows = self.connection.rows(&sql).await?;
-        Ok(rows.first().map(|found| Found {
-            text: found.get(0).unwrap_or_default().to_owned(),
-            // What is to be deleted is never the same.
-            same: !row.is_empty() && found.get(1) == Some("t"),
-            untouched: found.get(2) == Some("t"),
-        }))
-    }
-
-    fn conflict(&mut self, table: &Table, key: &Row, found: Option<String>, lost: Option<&Row>) {
-        let what = format!("{} {}", table.name, Columns(key));
-        // Its first one: what came on top of it would not be there.
-        if self.conflicts.iter().any(|known| known.what == what) {
-            return;
-        }
-        self.conflicts.push(Conflict {
-            what,
-            found,
-            lost: lost.map(|row| Columns(row).to_string()),
-        });
-    }
-
-    async fn run(&self, statement: Option<String>) -> Result<(), Stop> {
-        if let Some(statement) = statement {
-            self.connection.rows(&statement).await?;
-        }
-        Ok(())
-    }
-
-    async fn table(&mut self, name: &str) -> Result<Table, Stop> {
-        if let Some(table) = self.tables.get(name) {
-            return Ok(table.clone());
-        }
-        let table = Table::look_up(self.connection, name)
-            .await?
-            .ok_or_else(|| format!("there is no table {name}"))?;
-        self.tables.insert(name.to_owned(), table.clone());
-        Ok(table)
-    }
-}
-
-/// Whether the number of a transaction is older than another. They go round, and the half before it is older; 1 and 2 are
-/// older than any.
-pub(super) fn older(xid: &str, than: u32) -> String {
-    format!(
-        "({xid}::text::bigint < 3 OR ({xid}::text::bigint - {than} + 4294967296) % 4294967296 >= 2147483648)"
-    )
-}
-
-fn no_key(table: &Table) -> Stop {
-    Stop::Refused(format!(
-        "table {} has no primary key, so which row was changed is not known",
-        table.name
-    ))
-}
-
-/// Why the target does not take a row, if it is the row's fault: a constraint, a value that its column does not hold.
-fn refusal(error: &PostgresError) -> Option<String> {
-    let PostgresError::Client(error) = error else {
-        return None;
-    };
-    let error = error.as_db_error()?;
-    let class = error.code().code().get(..2)?;
-    let of_row =
-        matches!(class, "22" | "23" | "42") && *error.code() != SqlState::INSUFFICIENT_PRIVILEGE;
-    of_row.then(|| {
-        let detail = error.detail().map(|detail| format!(": {detail}"));
-        format!("{}{}", error.message(), detail.unwrap_or_default())
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::change::Change;
     use super::*;
 
     #[test]

@@ -16,15 +16,21 @@
 //!
 //! - Updates and deletes in tables without a primary key; inserts into them are recovered.
 //! - `TRUNCATE`, which would take the new primary's rows too.
-//! - Tables that the new primary does not have. Changes of the schema are not recovered at all, and one that did nothing else looks like
-//!   a transaction that changed nothing.
+//! - Tables that the new primary does not have.
+//! - Changes of the schema, and large objects: what was created, changed or dropped is told by name, and only the rows of such a transaction
+//!   are recovered. Make the change by hand and run the recovery again, and rows of later transactions that need it are recovered as well.
+//! - Writes to other databases than the one connected to.
 //! - A value outside of its row that was not in the log, where the row is gone.
 //!
 //! Sequences are moved up afterwards, so that no number comes twice from then on. What the new primary numbered before that may
-//! have the numbers of lost rows, and those are conflicts; keys that do not come from a sequence have none. Large objects are not recovered.
+//! have the numbers of lost rows, and those are conflicts; keys that do not come from a sequence have none.
 
 mod after;
+mod application;
+mod attempt;
+mod catalogue;
 mod change;
+mod decoded;
 mod decoding;
 mod inspection;
 mod log;
@@ -32,6 +38,8 @@ mod scan;
 mod sequence;
 mod slot;
 mod table;
+mod trace;
+mod untold;
 
 pub use after::PostgresRecovery;
 pub use change::{Change, ChangeKind, Row, Transaction, Value};

@@ -15,7 +15,7 @@ pub(super) struct Tuple {
 }
 
 /// Table space, database and file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct TableFile {
     pub(super) space: u32,
     pub(super) database: u32,
@@ -23,7 +23,7 @@ pub(super) struct TableFile {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Touch {
+pub(super) enum Touch {
     Insert(Tuple),
     /// Several rows of a block; which, the log does not say in words.
     InsertMany(TableFile, u32),
@@ -149,13 +149,16 @@ impl Scan {
         self.whole.keys().copied()
     }
 
+    /// What lost transactions touched, in this order.
+    pub(super) fn touches(&self) -> impl Iterator<Item = (u32, Touch)> {
+        let touches = self.touches.iter();
+        touches.filter_map(|(xid, touch)| Some((self.lost_by(*xid)?, *touch)))
+    }
+
     pub(super) fn fate(&self) -> Fate {
         let mut fate = Fate::default();
-        for (xid, touch) in &self.touches {
-            let Some(xid) = self.lost_by(*xid) else {
-                continue;
-            };
-            match *touch {
+        for (xid, touch) in self.touches() {
+            match touch {
                 Touch::Insert(tuple) => {
                     fate.files.insert(tuple.file);
                     fate.created.insert(tuple, Origin::New);

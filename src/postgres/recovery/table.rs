@@ -155,7 +155,7 @@ impl Table {
             return Ok(None);
         }
         Ok(Some(format!(
-            "UPDATE {} SET {} WHERE {}",
+            "UPDATE {} AS t SET {} WHERE {}",
             self.name,
             sets.join(", "),
             self.condition(key)?

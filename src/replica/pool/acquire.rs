@@ -23,7 +23,7 @@ pub(super) async fn acquire<C: Client, W: Ways<C>>(
     let mut next = match found {
         Idle::Untested(slot) => test(shared, Pooled::new(shared, slot, claim), ways).await?,
         Idle::Fresh(slot) => Next::Lent(Pooled::new(shared, slot, claim)),
-        Idle::None => Next::Turn(Place::new(core, claim, core.join(claim)?)),
+        Idle::None => Next::Turn(Place::new(core, claim)),
     };
     let mut again = false;
     loop {
@@ -82,7 +82,7 @@ async fn test<C: Client, W: Ways<C>>(
 /// Gives back what is of no use for the head of the line.
 fn exchange<C: Client>(shared: &Shared<C>, lent: Pooled<C>) -> Result<Next<'_, C>, Refusal> {
     let (claim, ticket) = lent.exchange()?;
-    Ok(Next::Turn(Place::new(&shared.core, claim, ticket)))
+    Ok(Next::Turn(Place::of(&shared.core, claim, ticket)))
 }
 
 impl<E> From<Refusal> for GetError<E> {
@@ -132,7 +132,7 @@ impl<'a, C: Client> Permit<'a, C> {
                 self.used = true;
                 match core.connected(connection, self.claim, self.generation) {
                     Ok(slot) => Ok(Next::Lent(Pooled::new(self.shared, slot, self.claim))),
-                    Err(turn) => Ok(Next::Turn(Place::new(core, self.claim, turn?))),
+                    Err(turn) => Ok(Next::Turn(Place::of(core, self.claim, turn?))),
                 }
             }
             Err(Failure::Connect(error)) => {

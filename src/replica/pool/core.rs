@@ -12,10 +12,10 @@ use std::time::Duration;
 use super::line::{Claim, Ticket};
 use super::settings::{Limits, Settings};
 use super::slot::Slot;
-use super::state::{After, Offer, Refusal, Returned, State};
+use super::state::{After, Offer, Refusal, Returned, State, View};
 use super::{PoolBuildError, PoolStats, Timeout};
-use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use crate::time::Instant;
 
 pub(super) struct Core<T> {
@@ -31,14 +31,6 @@ pub(super) enum Idle<T> {
     /// It was idle for so long that it must be tested.
     Untested(Box<Slot<T>>),
     None,
-}
-
-/// A look at a place in the line.
-pub(super) enum View<T> {
-    Offer(Offer<T>),
-    Closed,
-    /// Not yet; look again at this moment if nobody wakes you before.
-    Wait(Instant),
 }
 
 impl<T> Core<T> {
@@ -61,13 +53,22 @@ impl<T> Core<T> {
         now: Instant,
         change: impl FnOnce(&mut State<T>, &mut After<'_, T>) -> R,
     ) -> R {
+        self.change_under(self.state.lock(), now, change)
+    }
+
+    /// The same, under the lock that was taken to see that it has to be.
+    fn change_under<R>(
+        &self,
+        state: MutexGuard<'_, State<T>>,
+        now: Instant,
+        change: impl FnOnce(&mut State<T>, &mut After<'_, T>) -> R,
+    ) -> R {
         let mut after = After::new(self);
-        let answer = {
-            let mut state = self.state.lock();
-            let answer = change(&mut state, &mut after);
-            state.serve(now, &mut after);
-            answer
-        };
+        // Later than what follows, and so let go before it, in a panic as well.
+        let mut state = state;
+        let answer = change(&mut state, &mut after);
+        state.serve(now, &mut after);
+        drop(state);
         after.run();
         answer
     }
@@ -104,21 +105,26 @@ impl<T> Core<T> {
     pub(super) fn checkin(&self, mut slot: Box<Slot<T>>, claim: Claim, how: Returned) {
         let now = self.now();
         slot.since = now;
-        if how == Returned::Whole && now < slot.ends {
-            let mut state = self.state.lock();
-            if state.calm && slot.generation == state.generation {
-                state.capped -= claim.capped();
-                state.idle.push(slot);
-                return;
-            }
-            drop(state);
+        let mut state = self.state.lock();
+        let is_plain = how == Returned::Whole && now < slot.ends;
+        if is_plain && state.calm && slot.generation == state.generation {
+            state.capped -= claim.capped();
+            state.idle.push(slot);
+            return;
         }
-        self.give_back(slot, claim, how, now);
+        self.give_back(state, slot, claim, how, now);
     }
 
     #[cold]
-    fn give_back(&self, slot: Box<Slot<T>>, claim: Claim, how: Returned, now: Instant) {
-        self.change(now, |state, after| {
+    fn give_back(
+        &self,
+        state: MutexGuard<'_, State<T>>,
+        slot: Box<Slot<T>>,
+        claim: Claim,
+        how: Returned,
+        now: Instant,
+    ) {
+        self.change_under(state, now, |state, after| {
             state.capped -= claim.capped();
             state.put(slot, how, now, after);
         });
@@ -126,7 +132,8 @@ impl<T> Core<T> {
 
     /// Gives back what was not used at all.
     pub(super) fn put_back(&self, slot: Box<Slot<T>>, claim: Claim) {
-        self.give_back(slot, claim, Returned::Whole, self.now());
+        let now = self.now();
+        self.give_back(self.state.lock(), slot, claim, Returned::Whole, now);
     }
 
     /// Takes a connection out for good.
@@ -137,16 +144,34 @@ impl<T> Core<T> {
         });
     }
 
-    /// Takes a place in the line.
-    pub(super) fn join(&self, claim: Claim) -> Result<Ticket, Refusal> {
-        self.change(self.now(), |state, _| {
+    /// Takes a place in the line and looks from there.
+    pub(super) fn enter(&self, claim: Claim, waker: &Waker) -> Result<(Ticket, View<T>), Refusal> {
+        // Cloning a waker is user code, as dropping one is.
+        let waker = waker.clone();
+        let now = self.now();
+        let mut unused = None;
+        let answer = self.change(now, |state, after| {
             let max = state.limits.max_waiting;
             if state.open && state.line.len() >= max && !state.is_free(claim) {
+                unused = Some(waker);
                 return Err(Refusal::Full(max));
             }
             state.counts.waited += 1;
-            state.join(claim, false)
-        })
+            let ticket = match state.join(claim, false) {
+                Ok(ticket) => ticket,
+                Err(refusal) => {
+                    unused = Some(waker);
+                    return Err(refusal);
+                }
+            };
+            // Who is served at once need not be woken.
+            state.serve(now, after);
+            let (view, old) = state.look(ticket, waker, now);
+            unused = old;
+            Ok((ticket, view))
+        });
+        drop(unused);
+        answer
     }
 
     /// Takes the head of the line in exchange for a connection that is of no use: at once, so that nobody
@@ -166,8 +191,12 @@ impl<T> Core<T> {
     }
 
     /// Looks whether the turn has come, and has this waker woken when it does.
-    pub(super) fn look(&self, claim: Claim, ticket: Ticket, waker: &Waker) -> View<T> {
-        // Cloning a waker is user code, as dropping one is.
+    pub(super) fn look(&self, ticket: Ticket, waker: &Waker) -> View<T> {
+        // Most who look again were woken for this.
+        let offered = self.state.lock().line.accept(ticket);
+        if let Some(offer) = offered {
+            return View::Offer(offer);
+        }
         let waker = waker.clone();
         let now = self.now();
         let mut old = None;
@@ -175,24 +204,9 @@ impl<T> Core<T> {
             if state.failures > 0 {
                 state.serve(now, after);
             }
-            if let Some(offer) = state.line.accept(ticket) {
-                old = Some(waker);
-                return View::Offer(offer);
-            }
-            match state.line.rewake(claim, ticket, waker) {
-                Ok(former) => old = former,
-                Err(waker) => {
-                    old = Some(waker);
-                    return View::Closed;
-                }
-            }
-            // Who cannot be served only because of the pause looks again after it.
-            let pauses = state.failures > 0 && state.retry_at > now;
-            View::Wait(if pauses {
-                state.retry_at
-            } else {
-                Instant::NEVER
-            })
+            let (view, unused) = state.look(ticket, waker, now);
+            old = unused;
+            view
         });
         drop(old);
         view

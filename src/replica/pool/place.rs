@@ -1,8 +1,8 @@
 use std::task::Waker;
 
-use super::core::{Core, View};
+use super::core::Core;
 use super::line::{Claim, Ticket};
-use super::state::Offer;
+use super::state::{Offer, Refusal, View};
 use super::{Deadline, GetError, Timeout};
 use crate::replica::ways::Look;
 
@@ -10,24 +10,34 @@ use crate::replica::ways::Look;
 pub(super) struct Place<'a, T> {
     core: &'a Core<T>,
     claim: Claim,
-    ticket: Ticket,
-    left: bool,
+    /// Nothing before the first look.
+    ticket: Option<Ticket>,
 }
 
 /// Why a place brought nothing.
 pub(super) enum Vain {
     Timeout(Timeout),
-    Closed,
+    Refused(Refusal),
 }
 
 impl<'a, T> Place<'a, T> {
-    /// The place that a ticket of this core stands for.
-    pub(super) fn new(core: &'a Core<T>, claim: Claim, ticket: Ticket) -> Self {
+    /// The place at the end that the first look takes.
+    pub(super) fn new(core: &'a Core<T>, claim: Claim) -> Self {
+        let ticket = None;
         Self {
             core,
             claim,
             ticket,
-            left: false,
+        }
+    }
+
+    /// The place that a ticket of this core stands for.
+    pub(super) fn of(core: &'a Core<T>, claim: Claim, ticket: Ticket) -> Self {
+        let ticket = Some(ticket);
+        Self {
+            core,
+            claim,
+            ticket,
         }
     }
 
@@ -37,24 +47,35 @@ impl<'a, T> Place<'a, T> {
         waker: &Waker,
         deadline: Deadline,
     ) -> Look<Result<Offer<T>, Vain>> {
-        let answer = match self.core.look(self.claim, self.ticket, waker) {
+        let entered = match self.ticket {
+            Some(ticket) => Ok((ticket, self.core.look(ticket, waker))),
+            None => self.core.enter(self.claim, waker),
+        };
+        let (ticket, view) = match entered {
+            Ok(entered) => entered,
+            Err(refusal) => return Look::Seen(Err(Vain::Refused(refusal))),
+        };
+        self.ticket = Some(ticket);
+        let answer = match view {
             View::Offer(offer) => Ok(offer),
-            View::Closed => Err(Vain::Closed),
+            View::Closed => Err(CLOSED),
             View::Wait(_) if self.core.now() >= deadline.at => {
-                let last = self.core.give_up(self.claim, self.ticket, deadline.waited);
-                last.map_err(|timeout| timeout.map_or(Vain::Closed, Vain::Timeout))
+                let last = self.core.give_up(self.claim, ticket, deadline.waited);
+                last.map_err(|timeout| timeout.map_or(CLOSED, Vain::Timeout))
             }
             View::Wait(until) => return Look::Wait(until.min(deadline.at)),
         };
-        self.left = true;
+        self.ticket = None;
         Look::Seen(answer)
     }
 }
 
+const CLOSED: Vain = Vain::Refused(Refusal::Closed);
+
 impl<T> Drop for Place<'_, T> {
     fn drop(&mut self) {
-        if !self.left {
-            self.core.cancel(self.claim, self.ticket);
+        if let Some(ticket) = self.ticket {
+            self.core.cancel(self.claim, ticket);
         }
     }
 }
@@ -63,7 +84,7 @@ impl<E> From<Vain> for GetError<E> {
     fn from(vain: Vain) -> Self {
         match vain {
             Vain::Timeout(timeout) => Self::Timeout(timeout),
-            Vain::Closed => Self::Closed,
+            Vain::Refused(refusal) => refusal.into(),
         }
     }
 }

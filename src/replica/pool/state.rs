@@ -44,6 +44,14 @@ pub(super) enum Offer<T> {
     Connect(u64),
 }
 
+/// A look at a place in the line.
+pub(super) enum View<T> {
+    Offer(Offer<T>),
+    Closed,
+    /// Not yet; look again at this moment if nobody wakes you before.
+    Wait(Instant),
+}
+
 /// What becomes of a connection that is given back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Returned {
@@ -91,6 +99,31 @@ impl<T> State<T> {
         } else {
             Err(Refusal::Closed)
         }
+    }
+
+    /// How it stands with a place; if it has to wait, this waker is woken when its turn has come. Answers the waker that is
+    /// to be dropped under no lock, too.
+    pub(super) fn look(
+        &mut self,
+        ticket: Ticket,
+        waker: Waker,
+        now: Instant,
+    ) -> (View<T>, Option<Waker>) {
+        if let Some(offer) = self.line.accept(ticket) {
+            return (View::Offer(offer), Some(waker));
+        }
+        let old = match self.line.rewake(ticket, waker) {
+            Ok(former) => former,
+            Err(waker) => return (View::Closed, Some(waker)),
+        };
+        // Who cannot be served only because of the pause looks again after it.
+        let pauses = self.failures > 0 && self.retry_at > now;
+        let until = if pauses {
+            self.retry_at
+        } else {
+            Instant::NEVER
+        };
+        (View::Wait(until), old)
     }
 
     pub(super) fn begin_connect(&mut self, claim: Claim) {

@@ -184,7 +184,9 @@ impl<'a, W: Send + Sync + 'a> Course<'a, W> {
             };
             let position = match &read {
                 Read::Entry(entry) => entry.id.position,
-                Read::Unreadable { position, .. } | Read::Upto(position) => *position,
+                Read::Unreadable { position, .. }
+                | Read::Partly { position, .. }
+                | Read::Upto(position) => *position,
             };
             if let Some(why) = self.nonsense(&read, at, from) {
                 // It may have left out anything before that.
@@ -208,12 +210,18 @@ impl<'a, W: Send + Sync + 'a> Course<'a, W> {
                         self.advance(at);
                     }
                 }
+                Read::Partly { rest, missing, .. } => {
+                    if let Some(rest) = rest {
+                        self.apply(number, &rest, target).await?;
+                    }
+                    let entry = self.commit_at(position);
+                    self.report.note_missing(number, entry, missing);
+                    if whole {
+                        self.advance(at);
+                    }
+                }
                 Read::Unreadable { why, .. } => {
-                    let entry = EntryId {
-                        timeline: self.fork.timeline,
-                        position,
-                        tag: 0,
-                    };
+                    let entry = self.commit_at(position);
                     // What lies before `through` was had of others, unless it is a loss already.
                     if position > self.through || self.report.is_lost(entry) {
                         self.report.note_loss(number, entry, why, true);
@@ -236,6 +244,10 @@ impl<'a, W: Send + Sync + 'a> Course<'a, W> {
         let (position, timeline) = match read {
             Read::Entry(entry) => (entry.id.position, entry.id.timeline),
             Read::Unreadable { position, .. } => (*position, self.fork.timeline),
+            Read::Partly { position, rest, .. } => {
+                let timeline = rest.as_ref().map(|rest| rest.id.timeline);
+                (*position, timeline.unwrap_or(self.fork.timeline))
+            }
             Read::Upto(position) => return (*position < at).then(|| turned_back(at, *position)),
         };
         if timeline != self.fork.timeline {
@@ -245,6 +257,15 @@ impl<'a, W: Send + Sync + 'a> Course<'a, W> {
             ));
         }
         (position < at || position == from).then(|| turned_back(at, position))
+    }
+
+    /// The entry of a log that was committed here.
+    fn commit_at(&self, position: Position) -> EntryId {
+        EntryId {
+            timeline: self.fork.timeline,
+            position,
+            tag: 0,
+        }
     }
 
     fn advance(&mut self, position: Position) {

@@ -68,6 +68,15 @@ where
             Some(Ok(match read {
                 Read::Entry(entry) => Read::Entry(entry.map(self.convert)),
                 Read::Unreadable { position, why } => Read::Unreadable { position, why },
+                Read::Partly {
+                    position,
+                    rest,
+                    missing,
+                } => Read::Partly {
+                    position,
+                    rest: rest.map(|entry| entry.map(self.convert)),
+                    missing,
+                },
                 Read::Upto(position) => Read::Upto(position),
             }))
         })

@@ -85,6 +85,15 @@ pub enum Read<W> {
         /// Why not, and what it was as far as that is known.
         why: String,
     },
+    /// There was a write here of which no source has all.
+    Partly {
+        /// Where its commit ends.
+        position: Position,
+        /// What can be had of it, to be applied nonetheless.
+        rest: Option<Entry<W>>,
+        /// What is missing, and why.
+        missing: String,
+    },
     /// There is nothing more up to here. A source whose log goes on behind the last commit says so at its end.
     Upto(Position),
 }

@@ -326,6 +326,15 @@ impl RecoveryReport {
         }
     }
 
+    /// Of an entry that was dealt with otherwise, this is in no source.
+    pub(super) fn note_missing(&mut self, source: usize, entry: EntryId, missing: String) {
+        match self.losses.get_mut(&entry) {
+            // The rest was refused.
+            Some(loss) => loss.why = format!("{}; and {missing}", loss.why),
+            None => self.note_loss(source, entry, missing, false),
+        }
+    }
+
     pub(super) fn is_lost(&self, entry: EntryId) -> bool {
         self.losses.contains_key(&entry)
     }

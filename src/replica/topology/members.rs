@@ -39,6 +39,7 @@ impl Step<'_> {
             asked: None,
             probe_at: self.now,
             failures: 0,
+            failed_at: None,
             kept: None,
             history: Vec::new(),
             repoint: false,

@@ -159,6 +159,8 @@ pub struct Node {
     pub(super) asked: Option<Asked>,
     pub(super) probe_at: Instant,
     pub(super) failures: u32,
+    /// When the last probe that it failed ended.
+    pub(super) failed_at: Option<Instant>,
     /// As a replica, how far it reached when it answered last, and on which line of the log.
     pub(super) kept: Option<(u64, Position)>,
     /// As a primary, how its line of the log came about.

@@ -407,7 +407,8 @@ impl Step<'_> {
             return false;
         };
         let settings = &self.t.settings;
-        if self.now < suspicion.since + settings.restart_grace {
+        let grace_ends = suspicion.since + settings.restart_grace;
+        if self.now < grace_ends {
             return false;
         }
         let Some(primary) = self.t.primary.and_then(|id| self.t.get(id)) else {
@@ -423,6 +424,12 @@ impl Step<'_> {
             return false;
         }
         let id = primary.id();
+        // It may have come back since it was last asked, and then nobody is promoted.
+        let looked = primary.failed_at.is_some_and(|at| at >= grace_ends);
+        if primary.seen.is_none() && !looked && settings.promotion != Promotion::Observe {
+            self.hurry(id);
+            return false;
+        }
         // A promotion has been asked for: there is no way back to it, whoever still receives from it.
         if self
             .t

@@ -195,6 +195,7 @@ impl Step<'_> {
         };
         node.asked = None;
         node.failures = node.failures.saturating_add(1);
+        node.failed_at = Some(now);
         if is_primary {
             node.probe_at = now + settings.suspect_interval;
             if node.failures >= settings.failed_probes {

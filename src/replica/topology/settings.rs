@@ -174,7 +174,8 @@ impl SettingsBuilder {
         self
     }
 
-    /// How long a primary may be away, to be restarted, before it is failed over. Two seconds.
+    /// How long a primary may be away, to be restarted, before it is failed over. When that time is over it is asked once
+    /// more: one that is back by then stays. Two seconds.
     pub fn restart_grace(mut self, grace: Duration) -> Self {
         self.0.restart_grace = grace;
         self
