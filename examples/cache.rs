@@ -28,7 +28,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let with = worst_second(Cache::builder())?;
     println!("  queries in the worst second, every page expiring together: {without}");
     println!("  with the default, which shortens by up to a tenth:         {with}");
-    check(without == PAGES.into(), "without jitter all expire as one")?;
+    check(
+        without == u64::from(PAGES),
+        "without jitter all expire as one",
+    )?;
     check(with * 4 <= without, "jitter spreads them")?;
 
     println!("\nThe stampede: the front page expires while {USERS} users ask for it.");

@@ -851,12 +851,15 @@ mod probes {
                 .filter_map(|id| prober.answered(id, passes || id != ids[1]))
                 .collect::<Vec<_>>()
         };
-        assert_eq!([round(false), round(false)].concat(), []);
+        assert_eq!([round(false), round(false)].concat(), [false; 0]);
         assert!(counts(&balancer, 3, 300)[1] > 0);
         assert_eq!(round(false), [false]);
         assert_eq!(counts(&balancer, 3, 300)[1], 0);
         // A pass, a failure: from the beginning.
-        assert_eq!([round(true), round(false), round(true)].concat(), []);
+        assert_eq!(
+            [round(true), round(false), round(true)].concat(),
+            [false; 0]
+        );
         assert_eq!(counts(&balancer, 3, 300)[1], 0);
         assert_eq!(round(true), [true]);
         assert!(counts(&balancer, 3, 300)[1] > 0);

@@ -78,7 +78,7 @@ impl MemoryStore {
         let now = self.now();
         let mut out = Vec::new();
         let mut ended = 0;
-        let mut locked = self.users.lock(&user);
+        let mut locked = self.users.lock(user);
         if let Some(row) = locked.row() {
             // Whoever loads the one that is spared sees it spared.
             let mut spared = except.map(|key| (key, self.shard(key)));

@@ -1004,7 +1004,7 @@ mod foreign_code {
         let pool = world.threads(world.options().max_size(1));
         let mine = pool.get().unwrap().detach();
         assert_eq!(pool.get().unwrap().id, 1);
-        assert_eq!(world.server.closed(), []);
+        assert_eq!(world.server.closed(), [0_u32; 0]);
         drop(mine);
     }
 

@@ -267,7 +267,10 @@ impl<C: AsyncConnector> ReplicaPool<Async<C>> {
                 }
                 None => lending::write(&self.0, Awaiting, deadline).await?,
             };
+            // Dropped in the middle of its work, it is of no use to anybody else.
+            lent.begin();
             let answer = work(&mut lent).await;
+            lent.end();
             if let Some(answer) = attempts.over(lent, answer) {
                 return answer;
             }

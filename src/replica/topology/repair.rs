@@ -196,7 +196,9 @@ impl Step<'_> {
             return;
         };
         let timeline = debt.timeline;
-        debt.failures = 0;
+        if outcome.is_some() {
+            debt.failures = 0;
+        }
         match (action, outcome) {
             (Action::Fence { .. }, Some(Outcome::Done)) => debt.stage = Stage::Recover,
             (Action::Recover { .. }, Some(Outcome::Recovered { complete })) => {
