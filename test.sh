@@ -79,18 +79,6 @@ redis_server() {
     command -v redis-server >/dev/null || fail "the package \`redis-server\` was installed, and there is no \`redis-server\` in PATH"
 }
 
-# How long calls took while a server was dead, and after it was back.
-redis_figures() {
-    cargo test --quiet --all-features --test session_redis -- --nocapture dead hangs comes_back 2>&1
-}
-
-# What `cargo test` keeps to itself: how long failover and recovery took.
-postgresql_figures() {
-    cargo test --quiet --all-features --test postgres_failover -- --nocapture what_was_not_sent no_acknowledged 2>&1
-    cargo test --quiet --all-features --test postgres_recovery -- --nocapture what_was_not_sent many 2>&1
-    cargo test --quiet --all-features --test postgres_pool -- --nocapture what_was_not_sent no_acknowledged restarts token 2>&1
-}
-
 models() (
     export CARGO_TARGET_DIR="$target/shuttle" RUSTFLAGS="${RUSTFLAGS-} --cfg tenfold_shuttle"
     # A filter that matches nothing would pass.
@@ -156,10 +144,9 @@ fi
 
 step "PostgreSQL is there" postgresql
 step "Redis is there" redis_server
+# Those on real servers say how long failover, recovery and a dead server took.
 step "unit, integration and example tests" cargo test --all-features --no-fail-fast --lib --tests --examples
 step "the documentation's examples" cargo test --all-features --doc
-step "PostgreSQL: failover and recovery, with their times" postgresql_figures
-step "Redis: sessions through death and return of the server" redis_figures
 step "models of what synchronises by hand" models
 step "stress" stress
 if [ -n "$long" ]; then

@@ -8,7 +8,7 @@ mod workload;
 
 use std::time::{Duration, Instant};
 
-use cluster::{Cluster, Replication, wait_until};
+use cluster::{Cluster, Replication, tell, wait_until};
 use tenfold::postgres::recovery::PostgresRecovery;
 use tenfold::postgres::{PostgresConnection, PostgresConnector, PostgresError};
 use tenfold::replica::{AsyncConnector, AsyncProber, AsyncPromoter, Epoch, Fault, Probe, Role};
@@ -182,11 +182,11 @@ fn what_was_not_sent_is_salvaged_before_the_promotion() {
         let before = connector.stop_receiver(&servers[1]).await.unwrap();
         let begun = Instant::now();
         let after = connector.salvage(&servers[0], &servers[1]).await.unwrap();
-        eprintln!(
+        tell(format_args!(
             "salvaged {} bytes in {:?}",
             after.bytes_after(before),
             begun.elapsed()
-        );
+        ));
         assert!(after > before);
         // Once more finds nothing more.
         assert_eq!(
@@ -196,7 +196,7 @@ fn what_was_not_sent_is_salvaged_before_the_promotion() {
 
         let begun = Instant::now();
         let epoch = connector.promote(&servers[1]).await.unwrap();
-        eprintln!("promoted in {:?}", begun.elapsed());
+        tell(format_args!("promoted in {:?}", begun.elapsed()));
         assert_eq!(
             epoch,
             Epoch {
@@ -233,7 +233,7 @@ fn what_was_not_sent_is_salvaged_before_the_promotion() {
             .rejoin(&servers[0], &servers[1], &salvaged)
             .await
             .unwrap();
-        eprintln!("rejoined in {:?}", begun.elapsed());
+        tell(format_args!("rejoined in {:?}", begun.elapsed()));
         let mut old = connector.connect(&servers[0]).await.unwrap();
         let probe = probe_until(&connector, &mut old, |probe| {
             // It is sent the rest of the old line first.

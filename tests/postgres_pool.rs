@@ -13,7 +13,7 @@ mod workload;
 use std::time::{Duration, Instant};
 
 use bed::{Bed, CONNECTIONS};
-use cluster::{Replication, wait_until};
+use cluster::{Replication, tell, wait_until};
 use tenfold::postgres::PostgresConnection;
 use tenfold::replica::topology::{Event, Fenced, Node, Phase};
 use tenfold::replica::{AsyncPromoter, Op, ReadPreference, RecoveryOrder};
@@ -28,14 +28,17 @@ fn print_failover(bed: &Bed, seen: &traffic::Seen, killed: Instant) {
     let promoted = bed.story.when(is_change).unwrap();
     let written = seen.first_write_after(decided).unwrap();
     let ms = |from: Instant, to: Instant| to.duration_since(from).as_millis();
-    eprintln!(
+    tell(format_args!(
         "failover: detected after {} ms, first write {} ms after the decision, of which {} ms is the promotion",
         ms(killed, decided),
         ms(decided, written),
-        ms(promoting, promoted),
-    );
+        ms(promoting, promoted)
+    ));
     if let Some(salvaging) = bed.story.entered(Phase::Salvaging) {
-        eprintln!("failover: salvage took {} ms", ms(salvaging, promoting));
+        tell(format_args!(
+            "failover: salvage took {} ms",
+            ms(salvaging, promoting)
+        ));
     }
 }
 
@@ -102,9 +105,9 @@ fn both_replicas_die_and_reads_leave_writes_their_reserve() {
     seen.assert_no_read_failed();
     seen.assert_every_write_succeeded();
     let most = seen.most_on_primary();
-    eprintln!(
+    tell(format_args!(
         "without replicas: {most} reads at once on the primary, of {CONNECTIONS} connections"
-    );
+    ));
     assert!(most <= CONNECTIONS / 2, "{most}");
     seen.assert_nothing_lost(bed.primary_server());
 }
@@ -126,10 +129,10 @@ fn with_a_token_nobody_reads_what_was_before_his_own_write() {
     };
     let (stale_without, without) = timed(false);
     let (stale_with, with) = timed(true);
-    eprintln!(
+    tell(format_args!(
         "read your writes: of {} reads {stale_with} stale with a token ({with} ms), {stale_without} without ({without} ms)",
-        CLIENTS * ROUNDS,
-    );
+        CLIENTS * ROUNDS
+    ));
     bed.block_on(traffic.stop()).assert_no_read_failed();
     assert_eq!(stale_with, 0);
     assert!(stale_without > 0);
@@ -266,10 +269,10 @@ fn lose_what_was_not_sent(order: RecoveryOrder) {
     let back = killed.elapsed();
     let seen = bed.block_on(traffic.stop());
     print_failover(&bed, &seen, killed);
-    eprintln!(
+    tell(format_args!(
         "failover: {order:?}: about {unsent} writes were on the dead primary only; it is a replica {} ms after its death",
         back.as_millis()
-    );
+    ));
     let primary = bed.primary_server();
     seen.assert_no_read_failed();
     seen.assert_no_write_failed();
@@ -337,11 +340,11 @@ fn restarts_in_time() -> bool {
     bed.wait_until_complete();
     let seen = bed.block_on(traffic.stop());
     let written = seen.first_write_after(killed + back).unwrap();
-    eprintln!(
+    tell(format_args!(
         "restart: the primary was back after {} ms, and written to {} ms later",
         back.as_millis(),
         written.duration_since(killed + back).as_millis()
-    );
+    ));
     assert_eq!(bed.story.entered(Phase::Fencing), None);
     assert_eq!(bed.pool.topology().epoch().unwrap().timeline, 1);
     assert_eq!(bed.primary(), 0);

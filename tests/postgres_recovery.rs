@@ -10,6 +10,7 @@ mod workload;
 use std::num::NonZeroU32;
 use std::time::Instant;
 
+use cluster::tell;
 use loss::Loss;
 use tenfold::postgres::recovery::{PostgresRecovery, Transaction};
 use tenfold::replica::recovery::{AsyncEntries, AsyncEntrySource, Incomplete, Read};
@@ -27,7 +28,10 @@ fn what_was_not_sent_is_decoded_after_the_promotion() {
             .unwrap();
         let begun = Instant::now();
         let report = recovery.run(connector).await.unwrap();
-        eprintln!("decoded and applied in {:?}\n{report}", begun.elapsed());
+        tell(format_args!(
+            "decoded and applied in {:?}\n{report}",
+            begun.elapsed()
+        ));
         assert_eq!(report.recovered(), 56);
         assert_eq!(report.sources().len(), 2);
         let complete = report.complete().unwrap();
@@ -60,7 +64,10 @@ fn what_was_not_sent_is_found_without_a_slot() {
         assert_eq!(recovery.lost(), 56);
         let begun = Instant::now();
         let report = recovery.run(connector).await.unwrap();
-        eprintln!("inspected and applied in {:?}\n{report}", begun.elapsed());
+        tell(format_args!(
+            "inspected and applied in {:?}\n{report}",
+            begun.elapsed()
+        ));
         assert_eq!(report.recovered(), 56);
         report.complete().unwrap();
         assert_eq!(lost.digest(1), lost.expected);
@@ -295,11 +302,11 @@ fn many_lost_transactions_are_read_in_slices() {
 
         let begun = Instant::now();
         let report = recovery.run(connector).await.unwrap();
-        eprintln!(
+        tell(format_args!(
             "{} writes recovered in {:?}",
             report.recovered(),
             begun.elapsed()
-        );
+        ));
         let again = recovery.run(connector).await.unwrap();
         assert_eq!((again.recovered(), again.already()), (0, LOST));
         report

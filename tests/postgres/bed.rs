@@ -20,7 +20,7 @@ use tenfold::replica::{LostWrites, Regained, ReplicaPool};
 use tenfold::time::Timer;
 use tokio::runtime::{EnterGuard, Runtime};
 
-use super::cluster::{Cluster, Replication, Server, wait_until};
+use super::cluster::{Cluster, Replication, Server, tell, wait_until};
 use super::traffic::{self, Pool, Traffic};
 use super::workload;
 
@@ -162,13 +162,13 @@ async fn recover(connector: &PostgresConnector, lost: LostWrites) -> Regained {
     }
     let begun = Instant::now();
     let report = recovery.run(connector).await.map_err(failed).ok()?;
-    eprintln!(
+    tell(format_args!(
         "recovery: {} writes in {} ms",
         report.recovered(),
         begun.elapsed().as_millis()
-    );
+    ));
     if let Err(incomplete) = report.complete() {
-        eprintln!("recovery: {incomplete}\n{report}");
+        tell(format_args!("recovery: {incomplete}\n{report}"));
     }
     Some(report.complete())
 }

@@ -15,6 +15,7 @@
 mod programs;
 
 use std::fs;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -366,6 +367,11 @@ impl Server {
         let last = &lines[lines.len().saturating_sub(40)..];
         eprintln!("--- {}\n{}", self.name, last.join("\n"));
     }
+}
+
+/// Says how long something took: at once, and not only if the test fails.
+pub fn tell(what: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "    {what}");
 }
 
 /// Asks again until it is so; fails after a minute, saying what was waited for.

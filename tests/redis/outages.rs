@@ -10,7 +10,7 @@ use tenfold::session::{
 };
 use tenfold::time::ManualClock;
 
-use crate::server::Server;
+use crate::server::{Server, tell};
 use crate::session_store::{begin, run};
 use crate::{patient, rubbish};
 
@@ -32,7 +32,10 @@ fn while_the_server_is_dead_nothing_is_known_and_then_all_is_there_again() {
             matches!(why, Unavailable::Unreachable(_))
         })
         .await;
-        println!("dead: {CALLS} calls failed in {:?}", begun.elapsed());
+        tell(format_args!(
+            "dead: {CALLS} calls failed in {:?}",
+            begun.elapsed()
+        ));
         while store.breaker() == BreakerState::Closed {
             assert!(store.load(&token).await.is_err());
         }
@@ -42,13 +45,16 @@ fn while_the_server_is_dead_nothing_is_known_and_then_all_is_there_again() {
             matches!(why, Unavailable::Suspended { .. }) && !why.may_have_happened()
         })
         .await;
-        println!("left alone: {CALLS} calls failed in {:?}", begun.elapsed());
+        tell(format_args!(
+            "left alone: {CALLS} calls failed in {:?}",
+            begun.elapsed()
+        ));
 
         server.resume();
         clock.advance(Duration::from_secs(1));
         let begun = Instant::now();
         let loaded = store.load(&token).await.unwrap().unwrap();
-        println!("back: loaded after {:?}", begun.elapsed());
+        tell(format_args!("back: loaded after {:?}", begun.elapsed()));
         assert_eq!((&loaded[..], loaded.version()), (&b"1 lamp"[..], version));
         assert_eq!(store.breaker(), BreakerState::Closed);
         store.save(&token, version, b"2".as_slice()).await.unwrap();
@@ -67,7 +73,10 @@ fn a_server_that_comes_back_at_once_fails_no_load() {
             server.resume();
             let begun = Instant::now();
             assert!(store.load(&token).await.unwrap().is_some());
-            println!("restarted: loaded after {:?}", begun.elapsed());
+            tell(format_args!(
+                "restarted: loaded after {:?}",
+                begun.elapsed()
+            ));
         }
         // What it kept includes whose session it is.
         assert_eq!(store.revoke_user("ada", None).await.unwrap(), 1);
@@ -95,7 +104,7 @@ fn a_server_that_hangs_is_given_up_in_time_and_taken_up_again() {
             let begun = Instant::now();
             let why = store.load(&token).await.unwrap_err();
             assert!(matches!(why, Unavailable::TimedOut { .. }), "{why:?}");
-            println!("hangs: given up after {:?}", begun.elapsed());
+            tell(format_args!("hangs: given up after {:?}", begun.elapsed()));
         }
         let why = store.load(&token).await.unwrap_err();
         assert!(matches!(why, Unavailable::Suspended { .. }));

@@ -6,6 +6,7 @@
 #![allow(unreachable_pub, reason = "a module of each program that needs it")]
 
 use std::fs;
+use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -192,4 +193,9 @@ fn watch(directory: &PathBuf) -> Child {
         .stderr(Stdio::null())
         .spawn()
         .unwrap()
+}
+
+/// Says how long something took: at once, and not only if the test fails.
+pub fn tell(what: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "    {what}");
 }
