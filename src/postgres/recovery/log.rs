@@ -324,8 +324,8 @@ pub(super) fn entry(timeline: u64, position: Position, write: Transaction) -> Re
 
 #[cfg(test)]
 mod tests {
-    use super::super::change::Change;
     use super::*;
+    use crate::postgres::recovery::change::Change;
 
     #[test]
     fn the_same_changes_have_the_same_checksum_and_others_another() {
