@@ -188,7 +188,7 @@ async fn reads_back(pool: &traffic::Pool, row: (i32, i32), with_token: bool) -> 
 #[test]
 fn a_former_primary_that_comes_back_is_fenced_and_rejoins() {
     let mut bed = Bed::new(Replication::AnyOne, |settings| {
-        settings.restart_grace(SECOND / 4)
+        settings.restart_grace(SECOND / 4).max_ejection(2 * SECOND)
     });
     bed.recovers(false);
     let traffic = bed.traffic(3, 3);
@@ -240,7 +240,10 @@ fn a_former_primary_that_comes_back_is_fenced_and_rejoins() {
 /// Asynchronous replication, and what was acknowledged last is nowhere but on the primary that dies.
 fn lose_what_was_not_sent(order: RecoveryOrder) {
     let mut bed = Bed::new(Replication::Asynchronous, |settings| {
-        settings.order(order).restart_grace(SECOND / 4)
+        settings
+            .order(order)
+            .restart_grace(SECOND / 4)
+            .max_ejection(2 * SECOND)
     });
     let servers = bed.cluster.endpoints();
     workload::create(bed.cluster.server(0));
