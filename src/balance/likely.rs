@@ -53,29 +53,24 @@ impl<M> Core<M> {
         now: u64,
         wanted: &impl Fn(u32) -> bool,
     ) -> Option<&Slot<M>> {
-        if self.settings.policy == Policy::Adaptive {
-            let (random, len) = (self.chance.random(turn), view.len());
-            return if len < 3 {
-                self.best_wanted(view, 0..len, wanted)
-            } else {
-                self.best_wanted(view, three(random, len), wanted)
-            };
+        if self.settings.policy == Policy::Adaptive && view.len() >= 3 {
+            return self.best_wanted(view, turn, wanted);
         }
         let chosen = self.choose(view, turn, now)?;
         wanted(chosen.number()).then_some(chosen)
     }
 
-    /// The best of these places, or of those of them that are wanted.
+    /// The best of three draws, or of those of them that are wanted.
     #[inline]
     fn best_wanted(
         &self,
         view: View,
-        places: impl IntoIterator<Item = u32>,
+        turn: u64,
         wanted: &impl Fn(u32) -> bool,
     ) -> Option<&Slot<M>> {
         let mut best = None;
         let mut least = f32::INFINITY;
-        for place in places {
+        for place in three(self.chance.random(turn), view.len()) {
             let number = self.table.at(view, place);
             if wanted(number)
                 && let Some(slot) = self.slots.get(number)

@@ -6,7 +6,7 @@ use super::CausalToken;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReadPreference {
-    /// The best of all, the primary among them.
+    /// Any server: the best of the replicas, and the primary where none of them serves.
     Any,
     /// A replica; with none left, the primary, as far as its reserve for writes allows. The default.
     Replica,

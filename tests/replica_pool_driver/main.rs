@@ -7,7 +7,7 @@ mod hedges;
 mod replica_client;
 mod selection;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -138,36 +138,27 @@ mod routing {
     }
 
     #[test]
-    fn a_read_that_may_go_to_the_primary_goes_there_too() {
-        for policy in [
-            Policy::Adaptive,
-            Policy::LeastRequest,
-            Policy::PeakEwma,
-            Policy::Random,
-            Policy::RoundRobin,
-        ] {
-            for replicas in 1..=3 {
-                let (cluster, clock) = (Cluster::new(replicas), ManualClock::new());
-                let mut settings = Settings::builder().primary(endpoint("p").tag("zone", "a"));
-                for number in 1..=replicas {
-                    settings = settings.replica(endpoint(&format!("r{number}")));
-                }
-                let builder = ReplicaPool::builder(cluster, settings.build().unwrap());
-                let builder = builder.pools(options()).clock(clock.clock()).seed(3);
-                let pool = builder.policy(policy).build().unwrap();
-                pool.monitor().turn();
-                let read =
-                    |preference: &ReadPreference| name(&pool.read(preference).unwrap()).to_owned();
-                let any: BTreeSet<String> = (0..300).map(|_| read(&ReadPreference::Any)).collect();
-                assert_eq!(any.len(), 1 + replicas, "{policy:?}: {any:?}");
-                let tag = ReadPreference::Tag("zone".into(), "a".into());
-                assert_eq!(read(&tag), "p");
-                for preference in [REPLICA, ReadPreference::ReplicaOnly] {
-                    let replicas: BTreeSet<String> = (0..300).map(|_| read(&preference)).collect();
-                    assert!(!replicas.contains("p"), "{policy:?}: {preference:?}");
-                }
-            }
-        }
+    fn where_only_the_primary_will_do_a_read_goes_there() {
+        let (cluster, clock) = (Cluster::new(1), ManualClock::new());
+        let primary = endpoint("p").tag("zone", "a");
+        let settings = Settings::builder().primary(primary).replica(endpoint("r1"));
+        let builder = ReplicaPool::builder(cluster.clone(), settings.build().unwrap());
+        let builder = builder.pools(options()).clock(clock.clock()).seed(3);
+        let pool = builder.build().unwrap();
+        let monitor = pool.monitor();
+        monitor.turn();
+        let read = |preference| name(&pool.read(&preference).unwrap()).to_owned();
+        assert_eq!(read(ReadPreference::Tag("zone".into(), "a".into())), "p");
+        assert_eq!(read(ReadPreference::Any), "r1");
+        let world = World {
+            cluster,
+            clock,
+            pool: pool.clone(),
+            monitor,
+        };
+        world.cluster.kill("r1");
+        world.pass(5 * SECOND);
+        assert_eq!(read(ReadPreference::Any), "p");
     }
 
     #[test]

@@ -125,7 +125,9 @@ impl Board {
     #[inline]
     pub(super) fn least(&self, preference: &ReadPreference) -> Option<Least> {
         match preference {
-            ReadPreference::Replica | ReadPreference::ReplicaOnly => Some(Least(SERVES)),
+            ReadPreference::Replica | ReadPreference::ReplicaOnly | ReadPreference::Any => {
+                Some(Least(SERVES))
+            }
             ReadPreference::AtLeast(token, _) => {
                 let on_its_line = get(&self.system) == token.system().0
                     && get(&self.timeline) == token.timeline();

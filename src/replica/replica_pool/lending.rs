@@ -298,11 +298,21 @@ fn route<C: Client>(
     let phase = routes.topology.phase();
     let nobody = SelectError::NoReplica { phase };
     let (node, claim) = match select(&routes.topology, preference, avoid)? {
-        Selection::Nodes(nodes) => {
-            let pick = choose(core, nodes).ok_or(nobody)?;
-            let claim = claim(routes, pick.node);
-            return Ok(Route::To(Way::by(pick, claim)));
-        }
+        Selection::Nodes(nodes) => match choose(core, nodes) {
+            Some(pick) => {
+                let claim = claim(routes, pick.node);
+                return Ok(Route::To(Way::by(pick, claim)));
+            }
+            // It is not chosen while there are others.
+            None => {
+                let writer = routes.topology.writer();
+                let writer = writer.filter(|&writer| nodes.contains(writer));
+                (
+                    writer.ok_or(SelectError::NoReplica { phase })?,
+                    Claim::Capped,
+                )
+            }
+        },
         Selection::Primary(node) => (node, Claim::Full),
         Selection::Fallback(node) => (node, Claim::Capped),
         Selection::Wait { replica, .. } => return Ok(Route::Behind(replica)),

@@ -85,13 +85,9 @@ impl<C: Client> Routes<C> {
         (next, gone)
     }
 
-    /// Those that serve are up, and those that come back begin slowly. So is the primary, which some reads may go to.
+    /// Those that serve are up, and those that come back begin slowly.
     fn tell(&self, balancer: &Balancer<Arc<Target<C>>>, before: &Self) {
-        let readable = |topology: &Topology| {
-            let (serving, writer) = (topology.serving(), topology.writer());
-            writer.map_or(serving, |writer| serving.with(writer))
-        };
-        let (served, serving) = (readable(&before.topology), readable(&self.topology));
+        let (served, serving) = (before.topology.serving(), self.topology.serving());
         for server in self.servers.iter().flatten() {
             let (Some(member), node) = (server.member, server.target.node) else {
                 continue;
