@@ -296,28 +296,23 @@ fn route<C: Client>(
     avoid: NodeSet,
 ) -> Result<Route<C>, SelectError> {
     let phase = routes.topology.phase();
-    let nobody = SelectError::NoReplica { phase };
+    let nobody = || SelectError::NoReplica { phase };
     let (node, claim) = match select(&routes.topology, preference, avoid)? {
-        Selection::Nodes(nodes) => match choose(core, nodes) {
-            Some(pick) => {
+        Selection::Nodes(nodes) => {
+            if let Some(pick) = choose(core, nodes) {
                 let claim = claim(routes, pick.node);
                 return Ok(Route::To(Way::by(pick, claim)));
             }
             // It is not chosen while there are others.
-            None => {
-                let writer = routes.topology.writer();
-                let writer = writer.filter(|&writer| nodes.contains(writer));
-                (
-                    writer.ok_or(SelectError::NoReplica { phase })?,
-                    Claim::Capped,
-                )
-            }
-        },
+            let writer = routes.topology.writer();
+            let writer = writer.filter(|&writer| nodes.contains(writer));
+            (writer.ok_or_else(nobody)?, Claim::Capped)
+        }
         Selection::Primary(node) => (node, Claim::Full),
         Selection::Fallback(node) => (node, Claim::Capped),
         Selection::Wait { replica, .. } => return Ok(Route::Behind(replica)),
     };
-    let target = routes.target(node).ok_or(nobody)?;
+    let target = routes.target(node).ok_or_else(nobody)?;
     Ok(Route::To(Way {
         target: Arc::clone(target),
         pick: None,
