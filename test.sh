@@ -147,7 +147,7 @@ fi
 step "PostgreSQL is there" postgresql
 step "Redis is there" redis_server
 # Those on real servers say how long failover, recovery and a dead server took.
-step "unit, integration and example tests" cargo test --all-features --no-fail-fast --lib --tests --examples
+step "unit, integration and example tests" cargo test --all-features --no-fail-fast --lib --tests
 step "the documentation's examples" cargo test --all-features --doc
 step "models of what synchronises by hand" models
 step "stress" stress
