@@ -97,6 +97,11 @@ stress() {
     cargo run --quiet --release --all-features --example cache_stress
 }
 
+# Its simulated days are long: with an optimizer.
+example_tests() {
+    cargo test --release --all-features --example million
+}
+
 fuzz() {
     local seconds=$1 path name found
     [ -d fuzz/fuzz_targets ] || fail "fuzz/fuzz_targets is missing"
@@ -147,10 +152,11 @@ fi
 step "PostgreSQL is there" postgresql
 step "Redis is there" redis_server
 # Those on real servers say how long failover, recovery and a dead server took.
-step "unit, integration and example tests" cargo test --all-features --no-fail-fast --lib --tests
+step "unit and integration tests" cargo test --all-features --no-fail-fast --lib --tests
 step "the documentation's examples" cargo test --all-features --doc
 step "models of what synchronises by hand" models
 step "stress" stress
+step "the examples' own tests" example_tests
 if [ -n "$long" ]; then
     step "a minute of each fuzz target" fuzz 60
     step "tests under AddressSanitizer" address_sanitizer
