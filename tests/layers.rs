@@ -26,7 +26,10 @@ const MODULES: &[Module] = &[
         "replica",
         &["balance", "hash", "rng", "stats", "sync", "task", "time"],
     ),
-    composition("session", &["hash", "router", "stats", "sync", "time"]),
+    composition(
+        "session",
+        &["hash", "rng", "router", "stats", "sync", "time"],
+    ),
     adapter("postgres", &["replica"]),
     adapter("redis", &["cache", "session", "sync", "time"]),
 ];

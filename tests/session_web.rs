@@ -3,9 +3,6 @@
 #[path = "../examples/session_web/client.rs"]
 #[allow(dead_code, reason = "each of its users needs a part of it")]
 mod client;
-#[path = "../examples/session_web/cluster.rs"]
-#[allow(dead_code, reason = "each of its users needs a part of it")]
-mod cluster;
 #[path = "../examples/session_web/shop.rs"]
 #[allow(dead_code, reason = "each of its users needs a part of it")]
 mod shop;
@@ -14,9 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Browser, request};
-use cluster::Cluster;
 use shop::Shop;
-use tenfold::session::sticky::NodeNumber;
 use tenfold::session::{
     AsyncSessionStore, CreateError, CycleError, Loaded, MemoryStore, RevokeError, SaveError,
     SessionInfo, SessionKey, SessionToken, Unavailable, UserId, Version,
@@ -438,65 +433,4 @@ impl AsyncSessionStore for Down {
     ) -> Result<Vec<SessionInfo>, Unavailable> {
         Err(late())
     }
-}
-
-/// Five servers behind a balancer, all of them on sockets; one dies under its users.
-#[test]
-fn the_death_of_a_server_logs_nobody_out() {
-    run(async |_| {
-        let cluster = Cluster::new();
-        for number in 0..5 {
-            cluster.start(number, 1).await.unwrap();
-        }
-        let front = cluster.balance().await.unwrap();
-        let mut browsers: Vec<_> = (0..40).map(|_| Browser::new(front)).collect();
-        for (n, browser) in browsers.iter_mut().enumerate() {
-            let reply = browser.post(&format!("/log-in/user-{n}")).await.unwrap();
-            assert_eq!(reply.status, 200);
-            assert_eq!(reply.cookies().count(), 2, "the session's, and the node's");
-        }
-        let (_, out) = browsers.split_at_mut(36);
-        let gone = out[0].clone();
-        assert_eq!(out[0].post("/log-out").await.unwrap().status, 200);
-
-        let whys = async |browsers: &mut [Browser]| {
-            let mut whys = Vec::new();
-            for (n, browser) in browsers.iter_mut().enumerate() {
-                let reply = browser.get("/me").await.unwrap();
-                let why = reply.header("x-route").unwrap_or_default().to_owned();
-                if n != 36 {
-                    assert_eq!(
-                        (reply.status, reply.text()),
-                        (200, format!("user-{n}")),
-                        "{why}"
-                    );
-                }
-                whys.push(why);
-            }
-            whys
-        };
-        let before = whys(&mut browsers).await;
-        assert!(
-            before.iter().all(|why| why.ends_with("Pinned")),
-            "{before:?}"
-        );
-        let victim = NodeNumber::new(2);
-        cluster.kill(victim).await;
-        let after = whys(&mut browsers).await;
-        for (before, after) in before.iter().zip(&after) {
-            let was_there = before.starts_with("node 2");
-            assert_eq!(after.contains("Down"), was_there, "{before} -> {after}");
-        }
-        // A second one, once the others have made new copies; and one that joins moves nobody.
-        cluster.maintain().await;
-        cluster.start(7, 1).await.unwrap();
-        cluster.maintain().await;
-        let again = whys(&mut browsers).await;
-        assert!(again.iter().all(|why| why.ends_with("Pinned")), "{again:?}");
-        cluster.kill(NodeNumber::new(0)).await;
-        whys(&mut browsers).await;
-        // Who was out before it all is out.
-        let mut gone = gone;
-        assert_eq!(gone.get("/me").await.unwrap().status, 401);
-    });
 }

@@ -11,7 +11,8 @@
 //! the best possible; what a time-to-live costs; and what happens when
 //! everything expires at once, or everybody wants the same key, with and
 //! without the means against it. Then the real [`tenfold::balance`]: one server becomes ten, and one of
-//! the ten is slow, fails, or dies. Then the real [`tenfold::replica`]: a primary and three
+//! the ten is slow, fails, or dies. With the feature `sticky`, the real [`tenfold::session`]: a web server dies with the log-ins
+//! in its memory, and with those that are elsewhere, too. Then the real [`tenfold::replica`]: a primary and three
 //! replicas, of which one, three, or the primary die. Then the real [`tenfold::router`]: a million users on
 //! four shards become five, a shard dies, and a celebrity has a quarter of all
 //! requests. With the features `queue` and `test-util` also the real `tenfold::queue`:

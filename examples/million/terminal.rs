@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::show::{bytes, count, duration, name, percent, span, wait};
 use crate::study::{
-    Growth, POLICIES, Replicas, Row, Rush, Servers, ShardKeys, Sizes, Study, Summary,
+    Growth, Logins, POLICIES, Replicas, Row, Rush, Servers, ShardKeys, Sizes, Study, Summary,
 };
 
 /// All tables, one after the other.
@@ -18,6 +18,7 @@ pub(crate) fn tables(study: &Study) -> String {
     shard_keys(&mut text, &study.shard_keys);
     disasters(&mut text, study);
     servers(&mut text, &study.servers);
+    logins(&mut text, study.logins.as_ref());
     replicas(&mut text, &study.replicas);
     shards(&mut text, study);
     rush(&mut text, study.rush.as_ref());
@@ -314,6 +315,40 @@ pub(crate) fn servers_facts(servers: &Servers) -> String {
          worker for finds one elsewhere.",
         growth.join(", "),
         wait(Servers::BOUND),
+    )
+}
+
+fn logins(text: &mut String, logins: Option<&Logins>) {
+    heading(text, "A web server dies, and its log-ins");
+    let Some(logins) = logins else {
+        line(
+            text,
+            "  with sticky sessions, which this was built without: add --features sticky",
+        );
+        return;
+    };
+    line(
+        text,
+        "  made up, in virtual time, with the real sessions and tokens:",
+    );
+    table(text, &logins.rows());
+    line(text, &wrap(&logins_facts(logins), "  "));
+}
+
+/// What else happened, for the terminal and the page.
+pub(crate) fn logins_facts(logins: &Logins) -> String {
+    let Logins { pinned, copied, .. } = logins;
+    format!(
+        "{} of {} log-ins were in the memory of the server that died. With a copy the next request finds its session on the \
+         server that has it, and nobody else moves; the second in which nobody knows of the death costs whoever has to go there \
+         a request, and nobody where any server will do. A drain hands {} sessions over within its {} seconds. Of {} users who \
+         log out everywhere, {} stay logged in with their other browser where each server knows of its own sessions only.",
+        count(pinned.at_dead),
+        count(u64::from(2 * Logins::USERS)),
+        count(copied.at_drained),
+        Logins::STOPS.as_secs() - Logins::DRAINS.as_secs(),
+        count(u64::from(Logins::LEAVERS)),
+        count(pinned.outlived),
     )
 }
 

@@ -9,47 +9,54 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::post;
 use tenfold::session::sticky::{
-    Change, Message, NodeNumber, NodeState, Order, Receipt, Replication, Route, StickyKeys,
-    StickyRouter, StickyStore, Why,
+    NodeNumber, NodeState, Peers, Replication, Route, Seat, StickyKeys, StickyNode, StickyRouter,
+    StickyStore, Why,
 };
-use tenfold::session::{HostCookie, MemoryStore, SameSite, SessionToken};
+use tenfold::session::web::{SessionLayer, StickyLayer};
+use tenfold::session::{HostCookie, MemoryStore, SameSite};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::client::{self, Reply};
-use super::shop::listen;
+use super::shop::{self, Shop, listen};
 
 /// The servers, and how to reach them.
 #[derive(Clone)]
 pub(crate) struct Cluster {
     pub(crate) router: Arc<StickyRouter>,
+    /// Issues tokens, on a machine of its own.
+    shop: Arc<Shop>,
     servers: Arc<Mutex<BTreeMap<NodeNumber, Server>>>,
 }
 
 struct Server {
     address: SocketAddr,
-    node: Arc<Node>,
+    node: Arc<StickyNode<Cluster>>,
     task: JoinHandle<()>,
 }
 
-/// One server.
-struct Node {
-    store: StickyStore,
-    cluster: Cluster,
+impl Peers for Cluster {
+    async fn ask(&self, node: NodeNumber, question: Vec<u8>) -> Option<Vec<u8>> {
+        let to = self.address(node)?;
+        let reply = client::request(to, "POST", "/peer", &[], &question).await;
+        let reply = reply.ok().filter(|reply| reply.status == 200)?;
+        Some(reply.body)
+    }
 }
 
 impl Cluster {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new() -> io::Result<Self> {
         let keys = StickyKeys::new(&[7; 32]).expect("32 bytes");
         let cookie = HostCookie::new("node", SameSite::Lax).expect("a plain name");
-        Self {
+        Ok(Self {
             router: Arc::new(StickyRouter::new(keys, cookie)),
+            shop: Shop::new()?,
             servers: Arc::default(),
-        }
+        })
     }
 
     /// Starts a server, in a life of this number.
@@ -62,16 +69,14 @@ impl Cluster {
         let settings = MemoryStore::builder();
         let router = Arc::clone(&self.router);
         let store = StickyStore::new(number, life, router, acknowledged, settings);
-        let node = Arc::new(Node {
-            store: store.map_err(io::Error::other)?,
-            cluster: self.clone(),
-        });
-        let app = Router::new()
-            .route("/peer", post(peer))
-            .route("/me", get(me))
-            .route("/log-in/{user}", post(log_in))
-            .route("/log-out", post(log_out))
-            .with_state(Arc::clone(&node));
+        let store = store.map_err(io::Error::other)?;
+        let node = Arc::new(StickyNode::new(store, self.clone()));
+        let app = shop::pages::<Seat<Self>>()
+            .layer(SessionLayer::<Seat<Self>>::of_request(shop::id_cookie()))
+            .layer(StickyLayer::new(Arc::clone(&node), shop::id_cookie()))
+            .with_state(Arc::clone(&self.shop));
+        let peer = Router::new().route("/peer", post(peer));
+        let app = app.merge(peer.with_state(Arc::clone(&node)));
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let task = tokio::spawn(async move {
@@ -103,12 +108,7 @@ impl Cluster {
             .map(|s| Arc::clone(&s.node))
             .collect();
         for node in nodes {
-            let round = node.store.maintain(1000);
-            let mut receipts = Vec::new();
-            for order in round.orders() {
-                receipts.push(node.cluster.send(order).await);
-            }
-            node.store.settle(round, &receipts);
+            node.maintain(1000).await;
         }
     }
 
@@ -117,18 +117,7 @@ impl Cluster {
         listen(Router::new().fallback(forward).with_state(self.clone())).await
     }
 
-    /// Carries an order out.
-    async fn send(&self, order: &Order) -> Option<Receipt> {
-        let to = self.address(order.to())?;
-        let body = order.message().to_bytes();
-        let reply = client::request(to, "POST", "/peer", &[], &body)
-            .await
-            .ok()?;
-        let receipt = Receipt::from_bytes(&reply.body).ok();
-        receipt.filter(|_| reply.status == 200)
-    }
-
-    fn address(&self, node: NodeNumber) -> Option<SocketAddr> {
+    pub(crate) fn address(&self, node: NodeNumber) -> Option<SocketAddr> {
         self.servers().get(&node).map(|server| server.address)
     }
 
@@ -137,8 +126,8 @@ impl Cluster {
     }
 }
 
-/// The balancer: to the server that the cookie says; if that does not answer it is down from now on,
-/// and the request goes to who takes over.
+/// The balancer: to the server that the cookie says, and on to the one that this may say; if one does not
+/// answer it is down from now on, and the request goes to who takes over.
 async fn forward(State(cluster): State<Cluster>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, 1 << 20).await else {
@@ -149,111 +138,65 @@ async fn forward(State(cluster): State<Cluster>, request: Request<Body>) -> Resp
         .get("cookie")
         .and_then(|value| value.to_str().ok());
     let cookies = cookies.unwrap_or_default().to_owned();
-    let mut pin = cluster.router.cookie().find(&cookies).map(str::to_owned);
-    let mut told = None;
-    for _ in 0..4 {
-        let Ok(route) = cluster.router.route(pin.as_deref()) else {
-            return StatusCode::SERVICE_UNAVAILABLE.into_response();
-        };
-        told = route.set_cookie.clone().or(told);
-        let headers = [("cookie", &*cookies), ("x-sticky", &*route.value)];
-        let to = cluster.address(route.node);
-        let reply = match to {
+    let known = cluster.router.cookie().find(&cookies).map(str::to_owned);
+    let Ok(mut route) = cluster.router.route(known.as_deref()) else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    let (mut node, mut pin) = (route.node, route.value.clone());
+    for _ in 0..6 {
+        let headers = [("cookie", &*cookies), ("x-sticky", &*pin)];
+        let reply = match cluster.address(node) {
             Some(to) => {
-                let path = parts.uri.path();
-                client::request(to, parts.method.as_str(), path, &headers, &body).await
+                let (method, path) = (parts.method.as_str(), parts.uri.path());
+                client::request(to, method, path, &headers, &body).await
             }
             None => Err(io::ErrorKind::NotConnected.into()),
         };
         match reply {
-            Ok(reply) => return answer(&reply, &route, told),
+            Ok(reply) if reply.status == 421 => match misdirected(&reply) {
+                Some(there) => (node, pin) = there,
+                None => break,
+            },
+            Ok(reply) => return answer(&reply, node, &route),
             Err(_) => {
-                let _ = cluster.router.set_state(route.node, NodeState::Down);
+                let _ = cluster.router.set_state(node, NodeState::Down);
+                // Who is new is placed anew; who was pinned goes to the copy.
+                let pinned = (route.why != Why::New).then_some(&*pin);
+                let Ok(other) = cluster.router.route(pinned) else {
+                    return StatusCode::SERVICE_UNAVAILABLE.into_response();
+                };
+                route = other;
+                (node, pin) = (route.node, route.value.clone());
             }
         }
-        // Who is new is placed anew; who was pinned goes to the copy.
-        pin = (route.why != Why::New).then_some(route.value).or(pin);
     }
     StatusCode::BAD_GATEWAY.into_response()
 }
 
-fn answer(reply: &Reply, route: &Route, told: Option<String>) -> Response {
+/// Where the server that was asked says that the request belongs.
+fn misdirected(reply: &Reply) -> Option<(NodeNumber, String)> {
+    let node = reply.header("x-sticky-node")?.parse().ok()?;
+    Some((NodeNumber::new(node), reply.header("x-sticky")?.to_owned()))
+}
+
+fn answer(reply: &Reply, node: NodeNumber, route: &Route) -> Response {
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut response = (status, reply.body.clone()).into_response();
-    let cookies = reply.cookies().map(str::to_owned).chain(told);
-    for value in cookies.filter_map(|set| set.try_into().ok()) {
+    for value in reply.cookies().filter_map(|set| set.try_into().ok()) {
         response.headers_mut().append("set-cookie", value);
     }
-    let why = format!("{} {:?}", route.node, route.why);
+    let why = format!("{node} {:?}", route.why);
     if let Ok(why) = why.try_into() {
         response.headers_mut().insert("x-route", why);
     }
     response
 }
 
-impl Node {
-    /// The result of a change, once its orders were carried out.
-    async fn confirm<T>(&self, change: Change<T>) -> Result<T, StatusCode> {
-        let mut receipts = Vec::new();
-        for order in change.orders() {
-            receipts.extend(self.cluster.send(order).await);
-        }
-        let confirmed = change.confirm(&self.store, &receipts);
-        confirmed.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
-    }
-}
-
-fn cookie() -> HostCookie {
-    HostCookie::new("id", SameSite::Lax).expect("a plain name")
-}
-
-fn token(headers: &HeaderMap) -> Option<SessionToken> {
-    let text = headers.get("cookie")?.to_str().ok()?;
-    SessionToken::parse(cookie().find(text)?)
-}
-
-/// What other servers tell.
-async fn peer(State(node): State<Arc<Node>>, body: Bytes) -> Result<Vec<u8>, StatusCode> {
-    let message = Message::from_bytes(&body).map_err(|_| StatusCode::BAD_REQUEST)?;
-    let received = node.store.receive(&message);
-    for order in &received.orders {
-        let sent = node.cluster.send(order).await;
-        sent.ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
-    }
-    Ok(received.receipt.to_bytes())
-}
-
-async fn me(State(node): State<Arc<Node>>, headers: HeaderMap) -> Result<String, StatusCode> {
-    let token = token(&headers).ok_or(StatusCode::UNAUTHORIZED)?;
-    let held = node.store.load(&token);
-    let held = held.map_err(|_| StatusCode::UNAUTHORIZED)?;
-    Ok(held.user().map(ToString::to_string).unwrap_or_default())
-}
-
-async fn log_in(
-    State(node): State<Arc<Node>>,
-    axum::extract::Path(user): axum::extract::Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, StatusCode> {
-    let pin = headers
-        .get("x-sticky")
-        .and_then(|value| value.to_str().ok());
-    let routing = pin.and_then(|pin| node.cluster.router.routing(pin));
-    let routing = routing.ok_or(StatusCode::BAD_REQUEST)?;
-    let created = node.store.create(routing, Some((*user).into()), b"");
-    let created = created.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
-    let (token, _) = node.confirm(created).await?;
-    let set = cookie().set(&token.reveal(), None).unwrap_or_default();
-    Ok([("set-cookie", set)].into_response())
-}
-
-async fn log_out(
-    State(node): State<Arc<Node>>,
-    headers: HeaderMap,
-) -> Result<Response, StatusCode> {
-    let token = token(&headers).ok_or(StatusCode::UNAUTHORIZED)?;
-    let revoked = node.store.revoke(&token);
-    node.confirm(revoked.map_err(|_| StatusCode::UNAUTHORIZED)?)
-        .await?;
-    Ok([("set-cookie", cookie().clear())].into_response())
+/// What other servers ask. Who can do so can be anybody, so this is not for the world's ears.
+async fn peer(
+    State(node): State<Arc<StickyNode<Cluster>>>,
+    question: Bytes,
+) -> Result<Vec<u8>, StatusCode> {
+    let answer = node.answer(&question).await;
+    answer.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
 }

@@ -100,7 +100,7 @@ async fn a_shop() -> Result<(), Box<dyn Error>> {
 
 /// Five servers with sessions in memory, and copies of them, behind a balancer.
 async fn five_servers() -> Result<(), Box<dyn Error>> {
-    let cluster = Cluster::new();
+    let cluster = Cluster::new()?;
     for number in 0..5 {
         cluster.start(number, 1).await?;
     }

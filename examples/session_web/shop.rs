@@ -24,33 +24,49 @@ pub(crate) struct Shop {
     pub(crate) go_on: Semaphore,
 }
 
+impl Shop {
+    pub(crate) fn new() -> io::Result<Arc<Self>> {
+        let issuer = TokenIssuer::builder(ring()?)
+            .issuer("https://shop.example")
+            .audience("shop")
+            .build()
+            .map_err(io::Error::other)?;
+        Ok(Arc::new(Self {
+            issuer,
+            waiting: Semaphore::new(0),
+            go_on: Semaphore::new(0),
+        }))
+    }
+}
+
+fn ring() -> io::Result<KeyRing> {
+    let ring = KeyRing::builder().hs256("2026-11", &[7; 32]);
+    ring.active("2026-11").build().map_err(io::Error::other)
+}
+
 /// Serves the shop on a port of this machine, with these sessions.
 pub(crate) async fn serve<S: AsyncSessionStore + 'static>(
     store: Arc<S>,
 ) -> io::Result<(SocketAddr, Arc<Shop>)> {
-    let ring = || {
-        KeyRing::builder()
-            .hs256("2026-11", &[7; 32])
-            .active("2026-11")
-            .build()
-    };
-    let issuer = TokenIssuer::builder(ring().map_err(io::Error::other)?)
+    let shop = Shop::new()?;
+    let verifier = TokenVerifier::builder(ring()?)
         .issuer("https://shop.example")
         .audience("shop")
+        .denylist(shop.issuer.denylist())
         .build()
         .map_err(io::Error::other)?;
-    let verifier = TokenVerifier::builder(ring().map_err(io::Error::other)?)
-        .issuer("https://shop.example")
-        .audience("shop")
-        .denylist(issuer.denylist())
-        .build()
-        .map_err(io::Error::other)?;
-    let shop = Arc::new(Shop {
-        issuer,
-        waiting: Semaphore::new(0),
-        go_on: Semaphore::new(0),
-    });
-    let pages = Router::new()
+    let pages = pages::<S>().layer(SessionLayer::new(store, id_cookie()));
+    let api = Router::new()
+        .route("/api/me", get(who))
+        .layer(BearerLayer::new(Arc::new(verifier)));
+    let app = pages.merge(api).route("/refresh", post(refresh));
+    let app = app.with_state(Arc::clone(&shop));
+    Ok((listen(app).await?, shop))
+}
+
+/// What needs a session, whatever store it is from.
+pub(crate) fn pages<S: AsyncSessionStore + 'static>() -> Router<Arc<Shop>> {
+    Router::new()
         .route("/me", get(me::<S>))
         .route("/cart", get(cart::<S>))
         .route("/cart/{item}", post(buy::<S>))
@@ -58,13 +74,11 @@ pub(crate) async fn serve<S: AsyncSessionStore + 'static>(
         .route("/log-in/{user}", post(log_in::<S>))
         .route("/log-out", post(log_out::<S>))
         .route("/log-out-everywhere", post(log_out_everywhere::<S>))
-        .layer(SessionLayer::new(store, cookie("id", SameSite::Lax)));
-    let api = Router::new()
-        .route("/api/me", get(who))
-        .layer(BearerLayer::new(Arc::new(verifier)));
-    let app = pages.merge(api).route("/refresh", post(refresh));
-    let app = app.with_state(Arc::clone(&shop));
-    Ok((listen(app).await?, shop))
+}
+
+/// Of the session's token.
+pub(crate) fn id_cookie() -> HostCookie {
+    cookie("id", SameSite::Lax)
 }
 
 /// Serves on a port that is free.

@@ -152,7 +152,7 @@ pub use snapshot::Snapshot;
 pub use stats::StoreStats;
 pub use store::MemoryStore;
 #[cfg(feature = "tower-sessions")]
-pub use tower_sessions::TowerSessions;
+pub use tower_sessions::{Conflicts, TowerSessions};
 pub use transfer::Imported;
 pub use unavailable::{Cause, Unavailable};
 pub use users::UserId;

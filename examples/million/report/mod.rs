@@ -4,6 +4,7 @@
 mod bars;
 mod chart;
 mod html;
+mod logins;
 mod page;
 mod replicas;
 mod rush;

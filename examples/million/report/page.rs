@@ -1,6 +1,6 @@
 use super::chart::{self, Curve};
 use super::html::{all, escape, table};
-use super::{replicas, rush, servers, shards};
+use super::{logins, replicas, rush, servers, shards};
 use crate::show::{count, duration, name, percent};
 use crate::study::{BadDays, Cliff, Outage, POLICIES, Row, Sizes, Study, Summary, TimeToLive};
 use crate::terminal::facts;
@@ -20,6 +20,7 @@ pub(crate) fn page(study: &Study) -> String {
         shards::shard_keys(&study.shard_keys),
         bad_days(&study.bad_days),
         servers::servers(&study.servers),
+        study.logins.as_ref().map_or(String::new(), logins::logins),
         replicas::replicas(&study.replicas),
         shards::sharding(&study.shards),
         shards::celebrity(&study.shards),
@@ -285,7 +286,13 @@ fn checks(study: &Study) -> String {
                 ten servers carry ten times what one does, a slow one of them is hardly seen, a black hole gets no more than one request of 2000, and \
                 a dead server with one retry and a deploy with drains fail nobody; a dead replica fails nobody, with all of them dead every write is done \
                 and 99 of 100 within 50 ms, a dead primary costs only what was under way, no acknowledged write is lost, a former primary takes none, \
-                and everybody reads what they have written; no cache has more under way than its bound{}.</p></footer>\n",
+                and everybody reads what they have written; no cache has more under way than its bound{}{}.</p></footer>\n",
+            if study.logins.is_some() {
+                "; the death and the drain of a web server cost no log-in that has a copy, a new server moves nobody, and who logs \
+                out everywhere is out"
+            } else {
+                ""
+            },
             if study.rush.is_some() {
                 "; every confirmed order is booked or with the dead letters, whoever dies, and no more wait than the queue’s bound"
             } else {

@@ -1,8 +1,13 @@
-//! What is found out about the requests, with the real cache, balancer, pools, router and queue.
+//! What is found out about the requests, with the real cache, balancer, sessions, pools, router and queue.
 
 mod advice;
 mod bad_days;
 mod expiry;
+#[cfg_attr(
+    not(feature = "sticky"),
+    allow(dead_code, reason = "sessions are what it is about")
+)]
+mod logins;
 mod parallel;
 mod replicas;
 mod row;
@@ -22,6 +27,7 @@ use tenfold::cache::Policy;
 pub(crate) use advice::Advice;
 pub(crate) use bad_days::{BadDays, Outage, Stampede};
 pub(crate) use expiry::{Cliff, TimeToLive};
+pub(crate) use logins::{Logins, Seen as LoggedIn};
 pub(crate) use replicas::{Replicas, Seen as Calls};
 pub(crate) use row::Row;
 pub(crate) use rush::Rush;
@@ -44,6 +50,8 @@ pub(crate) struct Study {
     pub(crate) cliff: Cliff,
     pub(crate) bad_days: BadDays,
     pub(crate) servers: Servers,
+    /// `None` without the feature of sticky sessions.
+    pub(crate) logins: Option<Logins>,
     pub(crate) replicas: Replicas,
     pub(crate) shard_keys: ShardKeys,
     pub(crate) shards: Shards,
@@ -70,6 +78,7 @@ impl Study {
         progress.step();
         let bad_days = BadDays::measure(progress, &mut broken);
         let servers = Servers::measure(progress, &mut broken);
+        let logins = Logins::measure(progress, &mut broken);
         let replicas = Replicas::measure(progress, &mut broken);
         let shards = Shards::measure(progress, &mut broken);
         let rush = Rush::measure(progress, &mut broken);
@@ -89,6 +98,7 @@ impl Study {
             cliff,
             bad_days,
             servers,
+            logins,
             replicas,
             shard_keys,
             shards,

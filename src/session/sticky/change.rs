@@ -1,7 +1,9 @@
-use super::cookie::NodeNumber;
+use super::book::Gone;
+use super::cookie::{NodeNumber, RoutingId};
 use super::error::StickyError;
-use super::message::{Order, Receipt};
-use super::store::StickyStore;
+use super::message::{Batches, Order, Receipt};
+use super::store::{Replication, StickyStore};
+use crate::session::revocations::Record;
 
 /// A change of a session, made here, and what has to be told to the node with the copy before the
 /// request is answered.
@@ -70,5 +72,66 @@ impl<T> Change<T> {
     ) -> Result<T, StickyError> {
         let receipts: Vec<Receipt> = self.orders.iter().map_while(send).collect();
         self.confirm(store, &receipts)
+    }
+}
+
+impl StickyStore {
+    /// What a change of a session here has to tell: the end of one key, and what there is under another.
+    pub(super) fn changed<T>(
+        &self,
+        value: T,
+        routing: RoutingId,
+        key: u128,
+        ended: Option<u128>,
+    ) -> Change<T> {
+        let mut batches = Batches::of(self.node, self.incarnation);
+        let mut book = self.book.lock();
+        let view = self.router.view();
+        book.see(&view);
+        if let Some(old) = ended {
+            book.end(Record::Session { key: old });
+            let heirs = book.views.iter().filter_map(|v| v.heir(routing, self.node));
+            let mut heirs: Vec<_> = heirs.filter(|heir| view.answers(*heir)).collect();
+            heirs.sort_unstable();
+            heirs.dedup();
+            for heir in heirs {
+                batches.to(heir, |message| message.ended.push(old));
+            }
+        }
+        if ended != Some(key) {
+            if ended.is_none() && self.replication == Replication::Later {
+                book.note_unprotected(key);
+            } else if let Some(heir) = view.heir(routing, self.node) {
+                if let Some(frame) = self.store.frame(key) {
+                    batches.to(heir, |message| message.kept.push(frame));
+                }
+            } else {
+                book.note_unprotected(key);
+            }
+        }
+        drop(book);
+        let orders = batches.into_orders();
+        Change { value, orders }
+    }
+
+    /// Drops sessions that the receiver of an order has taken over; says whether there
+    /// were any.
+    pub(super) fn superseded(&self, order: &Order, receipt: &Receipt) -> bool {
+        let view = self.router.view();
+        let incarnation = view.find(order.to).map_or(0, |m| m.incarnation);
+        let mut book = self.book.lock();
+        for &key in &receipt.superseded {
+            let to = order.to;
+            book.move_to(key, Gone { to, incarnation });
+            self.store.take(key);
+        }
+        !receipt.superseded.is_empty()
+    }
+
+    pub(super) fn note_unprotected(&self, orders: &[Order]) {
+        let mut book = self.book.lock();
+        for frame in orders.iter().flat_map(|order| &order.message.kept) {
+            book.note_unprotected(frame.entry.key);
+        }
     }
 }

@@ -110,3 +110,24 @@ pub enum MessageError {
     #[error("a session of a message is damaged")]
     Frame(#[from] FrameError),
 }
+
+/// A question of another node that is not answered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AnswerError {
+    /// It is no question.
+    #[error("not a question of another node")]
+    Message(#[from] MessageError),
+    /// Sessions came that are to have their copies elsewhere, and these could not be made.
+    #[error("{to} did not take the copies of sessions that came")]
+    NotPassedOn {
+        /// Which node.
+        to: NodeNumber,
+    },
+    /// What it asks for was not done, or not everywhere.
+    #[error("what was asked for was not done everywhere")]
+    Sticky(#[from] StickyError),
+    /// Sessions are over, but a restart may bring them back.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}

@@ -50,7 +50,9 @@
 //! A [`StickyStore`] is a node's part: its sessions and the copies it keeps. It does not
 //! send; each [`Change`] has [orders](Order) to be carried out before the request is
 //! answered, whatever the transport. What nodes that come and go leave to do is a [`Round`] of
-//! [`maintain`](StickyStore::maintain).
+//! [`maintain`](StickyStore::maintain). A [`StickyNode`] does all of that by itself, given a way to carry bytes from node to
+//! node ([`Peers`]), and a web server uses it like any other store: with `web::StickyLayer` (feature `tower`) before
+//! `web::SessionLayer`.
 //!
 //! # What you can rely on
 //!
@@ -85,25 +87,36 @@
 //!
 //! * Thaler, Ravishankar, *Using name-based mappings to increase hit rates*, 1998: the order.
 //! * What users of sticky balancers reported: lost log-ins of dead servers, half of all users moved by a new one, cookies
-//!   that choose a host. Each is a test in `tests/session_sticky.rs`.
+//!   that choose a host. Each is a test in `tests/session_sticky.rs`; a hundred thousand sessions are in `tests/session_sticky_fleet.rs`.
 
 mod book;
 mod change;
 mod cookie;
+mod ending;
 mod error;
+mod held;
 mod maintenance;
 mod message;
+mod node;
+mod question;
+mod receiving;
 mod router;
+mod seat;
 mod stats;
 mod store;
+mod takeover;
 mod view;
 
 pub use change::Change;
 pub use cookie::{NodeNumber, RoutingId, StickyKeys};
-pub use error::{MessageError, RouteError, StateError, StickyError};
+pub use error::{AnswerError, MessageError, RouteError, StateError, StickyError};
+pub use held::Held;
 pub use maintenance::Round;
 pub use message::{Message, Order, Receipt};
+pub use node::{Peers, StickyNode};
+pub use receiving::Received;
 pub use router::{Cause, Route, StickyRouter, Why};
+pub use seat::Seat;
 pub use stats::RoutingStats;
-pub use store::{Held, Received, Replication, StickyStore};
+pub use store::{Replication, StickyStore};
 pub use view::NodeState;

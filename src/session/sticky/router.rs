@@ -6,6 +6,7 @@ use super::cookie::{NodeNumber, Pin, RoutingId, StickyKeys};
 use super::error::{RouteError, StateError};
 use super::stats::{Counts, RoutingStats};
 use super::view::{Member, NodeState, View};
+use crate::rng::Rng;
 use crate::session::{HostCookie, WallClock};
 use crate::sync::Mutex;
 
@@ -44,6 +45,8 @@ pub struct StickyRouter {
     cookie: HostCookie,
     wall: WallClock,
     known: Mutex<Known>,
+    /// What routing ids are drawn from; the system if there is none.
+    seeded: Option<Mutex<Rng>>,
     counts: Counts,
 }
 
@@ -111,6 +114,7 @@ impl StickyRouter {
             cookie,
             wall: WallClock::default(),
             known: Mutex::new(Known { view, lives }),
+            seeded: None,
             counts: Counts::default(),
         }
     }
@@ -119,6 +123,14 @@ impl StickyRouter {
     #[must_use]
     pub fn with_clock(mut self, wall: WallClock) -> Self {
         self.wall = wall;
+        self
+    }
+
+    /// With routing ids that are the same in every run, for simulations and tests. Not for a router in
+    /// service: two of the same seed place different browsers alike, and whoever knows it knows who is where.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seeded = Some(Mutex::new(Rng::with_seed(seed)));
         self
     }
 
@@ -176,7 +188,7 @@ impl StickyRouter {
         let opened = cookie.map(|value| self.keys.open(value));
         let Some((pin, is_current)) = opened.flatten() else {
             self.counts.placed(cookie.is_some());
-            let routing = RoutingId::draw().map_err(|error| RouteError::Entropy(error.into()))?;
+            let routing = self.draw()?;
             let home = view.home(routing).ok_or(RouteError::NoNode)?;
             let pin = pin(home, routing);
             return Ok(self.told(pin, Why::New));
@@ -245,6 +257,13 @@ impl StickyRouter {
 
     pub(super) fn view(&self) -> Arc<View> {
         Arc::clone(&self.known.lock().view)
+    }
+
+    fn draw(&self) -> Result<RoutingId, RouteError> {
+        match &self.seeded {
+            Some(rng) => Ok(RoutingId(rng.lock().next_u64())),
+            None => RoutingId::draw().map_err(|error| RouteError::Entropy(error.into())),
+        }
     }
 
     fn pinned(&self, routing: RoutingId, to: NodeNumber, why: Why) -> Option<Route> {

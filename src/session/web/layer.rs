@@ -4,18 +4,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, COOKIE, SET_COOKIE};
+use http::header::{CACHE_CONTROL, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::cookies::cookie;
 use super::session::{Session, Tell};
 use crate::session::{AsyncSessionStore, HostCookie, MemoryStore, SessionToken};
 
 /// Gives every request a [`Session`], saves what was changed, and tells the browser what it
 /// has to know.
 pub struct SessionLayer<S = MemoryStore> {
-    store: Arc<S>,
+    /// None: each request brings its own.
+    store: Option<Arc<S>>,
     cookie: Arc<HostCookie>,
     max_age: Option<Duration>,
 }
@@ -25,7 +27,18 @@ impl<S: AsyncSessionStore> SessionLayer<S> {
     /// closed.
     pub fn new(store: Arc<S>, cookie: HostCookie) -> Self {
         Self {
-            store,
+            store: Some(store),
+            cookie: Arc::new(cookie),
+            max_age: None,
+        }
+    }
+
+    /// Sessions of the store that an outer layer has put into the request's extensions, as an `Arc<S>`: a
+    /// tenant's, or the `Seat` that a `StickyLayer` (feature `sticky`) gives. A request without one is answered
+    /// with a 500.
+    pub fn of_request(cookie: HostCookie) -> Self {
+        Self {
+            store: None,
             cookie: Arc::new(cookie),
             max_age: None,
         }
@@ -77,9 +90,18 @@ where
         let copy = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, copy);
         let layer = self.layer.clone();
-        let session = Session::new(Arc::clone(&layer.store), layer.token(request.headers()));
-        request.extensions_mut().insert(session.clone());
+        let store = layer.store.clone();
+        let store = store.or_else(|| request.extensions().get().cloned());
+        let session = store.map(|store| Session::new(store, layer.token(request.headers())));
+        if let Some(session) = &session {
+            request.extensions_mut().insert(session.clone());
+        }
         Box::pin(async move {
+            let Some(session) = session else {
+                let mut response = Response::new(R::default());
+                *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                return Ok(response);
+            };
             let mut response = inner.call(request).await?;
             if let Err(error) = session.finish().await {
                 response = Response::new(R::default());
@@ -93,18 +115,9 @@ where
 }
 
 impl<S> SessionLayer<S> {
-    /// The token that a request brings. None if two cookies of the name come: one of them is not ours.
+    /// The token that a request brings.
     fn token(&self, headers: &HeaderMap) -> Option<SessionToken> {
-        let texts = headers.get_all(COOKIE).iter();
-        let texts: Vec<&str> = texts.filter_map(|value| value.to_str().ok()).collect();
-        match &*texts {
-            [] => None,
-            [text] => self.cookie.find(text).and_then(SessionToken::parse),
-            texts => self
-                .cookie
-                .find(&texts.join("; "))
-                .and_then(SessionToken::parse),
-        }
+        SessionToken::parse(&cookie(headers, &self.cookie)?)
     }
 
     fn tell<R: Default>(&self, tell: &Tell, response: &mut Response<R>) {
@@ -131,7 +144,7 @@ impl<S> SessionLayer<S> {
 impl<S> Clone for SessionLayer<S> {
     fn clone(&self) -> Self {
         Self {
-            store: Arc::clone(&self.store),
+            store: self.store.clone(),
             cookie: Arc::clone(&self.cookie),
             max_age: self.max_age,
         }

@@ -50,6 +50,8 @@
 //!   late never takes away the cookie of a newer one.
 //! * **A token that a browser brings is never taken** for a new session, and every log-in has a new one.
 //! * **Nobody is logged out by a store that is down.**
+//! * **Sticky sessions are sessions like others** (feature `sticky`): `StickyLayer` has each request at the server that has its
+//!   session, and everything here works there as it does with any store.
 //!
 //! # What it is not
 //!
@@ -59,11 +61,16 @@
 #[cfg(feature = "axum")]
 mod axum;
 mod bearer;
+mod cookies;
 mod error;
 mod layer;
 mod session;
+#[cfg(feature = "sticky")]
+mod sticky;
 
 pub use bearer::{Bearer, BearerLayer, BearerService};
 pub use error::SessionError;
 pub use layer::{SessionLayer, SessionService};
 pub use session::Session;
+#[cfg(feature = "sticky")]
+pub use sticky::{StickyLayer, StickyService};
