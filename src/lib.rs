@@ -32,7 +32,7 @@
 //! | A read model counts an event twice, or cannot be made anew | [`queue::projection`] |
 //! | Somebody logs out, and a slower request logs them in again | `session` |
 //! | A server restarts, and its users are logged out | `session::sticky` |
-//! | Redis is down for a second, and everybody is logged out | `redis::RedisStore`, `session::web` |
+//! | Redis is down for a second, and everybody is logged out | `redis::RedisStore`, `postgres::sessions`, `session::web` |
 //! | Two tabs refresh with one token, and the user is thrown out | `session::token` |
 //! | Disk code was never tried on a disk that fails | [`queue::storage`], with `SimDisk` |
 //! | Strangers choose the keys | [`hash::TableHasher`], keyed, in every table |
@@ -52,6 +52,7 @@
 //! | `bloom` | yes | [`bloom`], [`hash`] |
 //! | `cache` | yes | [`cache`], [`hash`], [`task`] |
 //! | `postgres` | no | `postgres`, `replica` |
+//! | `postgres-sessions` | no | `postgres::sessions`, `postgres`, `session`, [`cache`] |
 //! | `queue` | yes | [`queue`], [`hash`], [`task`] |
 //! | `redis` | no | `redis`, `session`, [`cache`], [`hash`], [`task`] |
 //! | `replica` | yes | [`replica`], [`balance`], [`hash`], [`task`] |

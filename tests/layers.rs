@@ -30,7 +30,7 @@ const MODULES: &[Module] = &[
         "session",
         &["hash", "rng", "router", "stats", "sync", "time"],
     ),
-    adapter("postgres", &["replica"]),
+    adapter("postgres", &["cache", "replica", "session", "sync", "time"]),
     adapter("redis", &["cache", "session", "sync", "time"]),
 ];
 
@@ -101,6 +101,24 @@ fn every_module_uses_only_what_it_may() {
         "arrows that ARCHITECTURE.md does not have:\n{}",
         wrong.join("\n")
     );
+}
+
+#[test]
+fn of_postgres_only_the_store_of_sessions_knows_more_than_replica() {
+    let postgres = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/postgres");
+    let mut store = 0;
+    for path in rust_files(&postgres) {
+        if path.starts_with(postgres.join("sessions")) {
+            store += 1;
+            continue;
+        }
+        let source = fs::read_to_string(&path).unwrap();
+        for arrow in arrows("postgres", &source) {
+            let known = ["postgres", "replica"].contains(&arrow.to.as_str());
+            assert!(known, "{}:{arrow}", path.display());
+        }
+    }
+    assert!(store > 0, "the store was not found");
 }
 
 #[test]

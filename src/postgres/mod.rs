@@ -28,6 +28,8 @@
 //!
 //! A replica without a receiver and without a restart point since it changed timelines reports the older one. That is why an
 //! epoch that is too old never counts for anything.
+//!
+//! With the feature `postgres-sessions` there is `sessions`, a store of sessions in a database.
 
 #![forbid(unsafe_code)]
 
@@ -42,6 +44,8 @@ mod probe;
 mod promotion;
 pub mod recovery;
 mod salvage;
+#[cfg(feature = "postgres-sessions")]
+pub mod sessions;
 mod waldump;
 
 pub use connection::PostgresConnection;

@@ -91,7 +91,7 @@
 //! # What it is not
 //!
 //! Not shared between processes: another one knows nothing of these sessions, unless they go there as
-//! [`Frame`]s, which is what `sticky` (feature `sticky`) is about; `redis::RedisStore` keeps the same promises
+//! [`Frame`]s, which is what `sticky` (feature `sticky`) is about; `redis::RedisStore` and `postgres::sessions::PostgresStore` keep the same promises
 //! for many, behind the same calls ([`AsyncSessionStore`]). Not a place
 //! for secrets: data is kept, and written to snapshots, as it is given. Nor does it authenticate
 //! anybody; it remembers that somebody else did. Its snapshots have checksums against accidents,

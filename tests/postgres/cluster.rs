@@ -98,6 +98,19 @@ impl Cluster {
         cluster
     }
 
+    /// `db0` alone.
+    pub fn single() -> Self {
+        let root = new_directory();
+        let watcher = watch(&root);
+        let mut server = Server::lay_out(&root, 0);
+        server.start();
+        Self {
+            servers: vec![server],
+            watcher,
+            root,
+        }
+    }
+
     /// A connector that knows every server's host.
     pub fn connector(&self) -> PostgresConnector {
         let mut config = tokio_postgres::Config::new();
