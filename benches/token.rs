@@ -101,6 +101,19 @@ fn denylist(criterion: &mut Criterion, entries: usize) {
     for family in 0..entries {
         list.deny_family(&format!("{family:022}"), "nobody");
     }
+    let others: Vec<_> = (0..1000)
+        .map(|other| format!("other {other:016}"))
+        .collect();
+    let empty = Denylist::new(1, Duration::from_secs(900), WallClock::system());
+    for (name, list) in [("long", &*list), ("empty", &empty)] {
+        let mut next = 0;
+        criterion.bench_function(&format!("token/a miss in a denylist, {name}"), |bencher| {
+            bencher.iter(|| {
+                next = (next + 1) % others.len();
+                assert!(!list.has_family(&others[next]));
+            });
+        });
+    }
     let verifier = verifier.denylist(list).build().expect("all is said");
     let pair = issuer.log_in("user-1234", "").expect("there is room");
     criterion.bench_function("token/HS256, verify, long denylist", |bencher| {

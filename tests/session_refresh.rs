@@ -290,9 +290,38 @@ fn after_a_log_out_everywhere_who_logs_in_is_in() {
         world.issuer.refresh(newer.refresh()),
         Err(RefreshError::Revoked)
     );
+    for pair in [&again, &newer] {
+        assert_eq!(world.access(pair), Err(TokenError::Revoked(Scope::User)));
+    }
     world.pass(1);
     let again = world.log_in("ada");
     assert_eq!(world.access(&again), Ok(()));
+}
+
+/// The same for everybody at once; and who revokes again and again what nobody was given since does not run ahead
+/// of the clock.
+#[test]
+fn who_is_let_in_between_two_revocations_of_all_is_out_after_the_second() {
+    let world = World::new();
+    let list = world.issuer.denylist();
+    for _ in 0..100 {
+        list.deny_all();
+    }
+    let one = world.log_in("ada");
+    assert_eq!(world.access(&one), Ok(()));
+    list.deny_all();
+    let two = world.log_in("ada");
+    assert_eq!(world.access(&one), Err(TokenError::Revoked(Scope::All)));
+    world.pass(1);
+    assert_eq!(world.access(&two), Ok(()));
+    // Nor does who revokes a user's again and again, beyond what verifiers allow by default.
+    for _ in 0..100 {
+        list.deny_user("ada");
+    }
+    let three = world.log_in("ada");
+    assert_eq!(world.access(&three), Err(TokenError::IssuedInFuture));
+    world.pass(29);
+    assert_eq!(world.access(&three), Ok(()));
 }
 
 /// What is refreshed on other threads while its user is logged out everywhere is out too.

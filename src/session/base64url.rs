@@ -40,22 +40,27 @@ pub(super) fn decoded_len(letters: usize) -> Option<usize> {
 
 pub(super) fn encode_to(bytes: &[u8], text: &mut String) {
     for part in bytes.chunks(PART) {
-        let mut letters = [0; PART / 3 * 4];
-        let (threes, rest) = part.as_chunks::<3>();
-        let (fours, _) = letters.as_chunks_mut::<4>();
-        for (&[one, two, three], four) in threes.iter().zip(&mut *fours) {
-            *four = letters_of(u32::from_be_bytes([0, one, two, three]));
-        }
-        let mut len = 4 * threes.len();
-        if !rest.is_empty() {
-            let mut padded = [0; 4];
-            padded[1..=rest.len()].copy_from_slice(rest);
-            fours[threes.len()] = letters_of(u32::from_be_bytes(padded));
-            len += rest.len() + 1;
-        }
-        // They are all of the alphabet, so this is never empty.
-        text.push_str(std::str::from_utf8(&letters[..len]).unwrap_or_default());
+        text.push_str(encode_in(part, &mut [0; PART / 3 * 4]));
     }
+}
+
+/// Encodes into the front of `out`, where there has to be room for it in whole fours.
+pub(super) fn encode_in<'a>(bytes: &[u8], out: &'a mut [u8]) -> &'a str {
+    let (threes, rest) = bytes.as_chunks::<3>();
+    let (fours, _) = out.as_chunks_mut::<4>();
+    for (&[one, two, three], four) in threes.iter().zip(&mut *fours) {
+        *four = letters_of(u32::from_be_bytes([0, one, two, three]));
+    }
+    let mut len = 4 * threes.len();
+    if let Some(four) = fours.get_mut(threes.len()).filter(|_| !rest.is_empty()) {
+        let mut padded = [0; 4];
+        padded[1..=rest.len()].copy_from_slice(rest);
+        *four = letters_of(u32::from_be_bytes(padded));
+        len += rest.len() + 1;
+    }
+    // They are all of the alphabet, so this is never empty.
+    let letters = out.get(..len).unwrap_or_default();
+    std::str::from_utf8(letters).unwrap_or_default()
 }
 
 pub(super) fn encode(bytes: &[u8]) -> String {

@@ -6,7 +6,9 @@ use jsonwebtoken::{
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
 
-use super::subject::{AUDIENCE, Algorithm, Claims, ISSUER, KID, SECRET, SUBJECT, Signer, TYPE};
+use super::subject::{
+    AUDIENCE, Algorithm, Claims, ISSUER, KID, SECRET, SUBJECT, Said, Signer, TYPE,
+};
 
 pub(super) struct Jsonwebtoken {
     header: Header,
@@ -78,7 +80,7 @@ impl Jsonwebtoken {
 
 impl Signer for Jsonwebtoken {
     fn sign(&self, number: u64) -> String {
-        let signed = encode(&self.header, &Claims::new(number), &self.signs);
+        let signed = encode(&self.header, &Said::new(number), &self.signs);
         signed.expect("it is signed")
     }
 

@@ -13,6 +13,7 @@ pub(super) struct Ours {
     issuer: TokenIssuer,
     verifier: TokenVerifier,
     remembers: TokenVerifier,
+    extra: String,
 }
 
 impl Ours {
@@ -51,6 +52,7 @@ impl Ours {
             verifier: verifier(public(), 0),
             // Many more than are verified again and again.
             remembers: verifier(public(), 1024),
+            extra: format!("\"session\":\"{FAMILY}\",\"scope\":\"{SCOPE}\""),
             issuer,
         }
     }
@@ -59,8 +61,8 @@ impl Ours {
 impl Signer for Ours {
     /// With a name that is drawn for it, and the other claims as everybody's.
     fn sign(&self, _: u64) -> String {
-        let extra = format!("\"session\":\"{FAMILY}\",\"scope\":\"{SCOPE}\"");
-        self.issuer.issue(SUBJECT, &extra).expect("it is signed")
+        let signed = self.issuer.issue(SUBJECT, &self.extra);
+        signed.expect("it is signed")
     }
 
     fn verify(&self, token: &str) -> bool {

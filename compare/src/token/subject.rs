@@ -112,7 +112,7 @@ const TOKENS: u64 = 4096;
 const FEW: u64 = 64;
 
 /// The claims, for those who take a type of the user's.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(super) struct Claims {
     pub(super) iss: String,
     pub(super) aud: String,
@@ -124,18 +124,31 @@ pub(super) struct Claims {
     pub(super) scope: String,
 }
 
-impl Claims {
+/// The same, for those who sign without owning them.
+#[derive(Debug, Serialize)]
+pub(super) struct Said {
+    iss: &'static str,
+    aud: &'static str,
+    sub: &'static str,
+    sid: &'static str,
+    jti: String,
+    iat: u64,
+    exp: u64,
+    scope: &'static str,
+}
+
+impl Said {
     pub(super) fn new(number: u64) -> Self {
         let now = now();
         Self {
-            iss: ISSUER.to_owned(),
-            aud: AUDIENCE.to_owned(),
-            sub: SUBJECT.to_owned(),
-            sid: FAMILY.to_owned(),
+            iss: ISSUER,
+            aud: AUDIENCE,
+            sub: SUBJECT,
+            sid: FAMILY,
             jti: name(number),
             iat: now,
             exp: now + LIFE,
-            scope: SCOPE.to_owned(),
+            scope: SCOPE,
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Writes and signs access tokens.
 
-use std::fmt::Write as _;
-
 use super::error::LogInError;
 use super::issuer::TokenIssuer;
 use super::json::{self, MOST_MEMBERS};
@@ -12,7 +10,7 @@ use crate::sync::atomic::Ordering;
 pub(super) struct Access<'a> {
     pub(super) subject: &'a str,
     pub(super) family: Option<&'a str>,
-    pub(super) id: &'a str,
+    pub(super) id: u128,
     pub(super) issued: u64,
     pub(super) expires: u64,
     pub(super) extra: &'a str,
@@ -39,12 +37,11 @@ impl TokenIssuer {
     /// ```
     pub fn issue(&self, subject: &str, extra: &str) -> Result<String, LogInError> {
         check_extra(extra)?;
-        let first = self.denylist.first_date(subject);
-        let issued = self.settings.wall.now().max(first);
+        let issued = self.denylist.first_date(subject, self.settings.wall.now());
         let token = self.sign(&Access {
             subject,
             family: None,
-            id: &base64url::encode(&self.next_id().to_le_bytes()),
+            id: self.next_id(),
             issued,
             expires: issued.saturating_add(self.settings.access),
             extra,
@@ -60,36 +57,25 @@ impl TokenIssuer {
 
     /// The same each time, but for the randomness of ES256.
     pub(super) fn sign(&self, access: &Access<'_>) -> Option<String> {
-        let mut claims = String::with_capacity(256 + access.extra.len());
-        let texts = [
-            ("{\"iss\":", Some(&*self.settings.issuer)),
-            (",\"aud\":", Some(&*self.settings.audience)),
-            (",\"sub\":", Some(access.subject)),
-            (",\"sid\":", access.family),
-            (",\"jti\":", Some(access.id)),
-        ];
-        for (member, text) in texts {
-            let Some(text) = text else { continue };
-            claims.push_str(member);
-            json::write_text(text, &mut claims);
-        }
-        for (member, moment) in [(",\"iat\":", access.issued), (",\"exp\":", access.expires)] {
-            // Writing to a string does not fail.
-            let _ = write!(claims, "{member}{moment}");
-        }
-        if !access.extra.is_empty() {
-            claims.push(',');
-            claims.push_str(access.extra);
-        }
-        claims.push('}');
-        let mut token = String::with_capacity(self.header.len() + claims.len() * 4 / 3 + 96);
-        token.push_str(&self.header);
-        token.push('.');
-        base64url::encode_to(claims.as_bytes(), &mut token);
-        let (signature, len) = self.ring.active()?.sign(token.as_bytes())?;
-        token.push('.');
-        base64url::encode_to(&signature[..len], &mut token);
-        Some(token)
+        let room = 128 + access.subject.len() + access.extra.len();
+        self.signing.token(self.ring.active()?, room, |claims| {
+            json::write_text(access.subject, claims);
+            if let Some(family) = access.family {
+                claims.put(",\"sid\":");
+                json::write_text(family, claims);
+            }
+            claims.put(",\"jti\":\"");
+            claims.put(base64url::encode_in(&access.id.to_le_bytes(), &mut [0; 24]));
+            claims.put("\",\"iat\":");
+            claims.put_number(access.issued);
+            claims.put(",\"exp\":");
+            claims.put_number(access.expires);
+            if !access.extra.is_empty() {
+                claims.put(",");
+                claims.put(access.extra);
+            }
+            claims.put("}");
+        })
     }
 }
 

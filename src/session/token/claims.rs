@@ -212,16 +212,17 @@ fn moment(name: &'static str, value: Value<'_>) -> Result<u64, &'static str> {
         return Err(name);
     };
     let digits = number.bytes().map(|byte| byte.wrapping_sub(b'0'));
-    if number.len() <= 15 && digits.clone().all(|digit| digit <= 9) {
-        return Ok(digits.fold(0, |number, digit| number * 10 + u64::from(digit)));
+    if number.len() <= 19 && digits.clone().all(|digit| digit <= 9) {
+        let number = digits.fold(0, |number, digit| number * 10 + u64::from(digit));
+        return (number <= MOST).then_some(number).ok_or(name);
     }
     let number: f64 = number.parse().map_err(|_| name)?;
-    let is_moment = (0.0..=MOST).contains(&number) && number.is_sign_positive();
+    let is_moment = (0.0..=MOST as f64).contains(&number) && number.is_sign_positive();
     is_moment.then_some(number as u64).ok_or(name)
 }
 
 /// Beyond 2^53 not every second is a number.
-const MOST: f64 = 9_007_199_254_740_992.0;
+const MOST: u64 = 1 << 53;
 
 #[cfg(test)]
 mod tests {

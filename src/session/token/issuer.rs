@@ -9,6 +9,7 @@ use super::issuer_builder::TokenIssuerBuilder;
 use super::keys::KeyRing;
 use super::pair::{Refreshed, TokenPair};
 use super::refresh::{Current, Family, Secrets, name};
+use super::signing::Signing;
 use crate::session::WallClock;
 use crate::session::id::Entropy;
 use crate::session::users::{UserId, Users};
@@ -21,14 +22,12 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 /// See the [module](super) for what it promises.
 pub struct TokenIssuer {
     pub(super) ring: KeyRing,
-    pub(super) header: String,
+    pub(super) signing: Signing,
     pub(super) secrets: Secrets,
     pub(super) settings: Settings,
     /// By family. Locked after a row of users.
     pub(super) families: Vec<Mutex<HashMap<u128, Family>>>,
     pub(super) users: Users,
-    /// Counts revocations of users; log-ins are stamped with it.
-    pub(super) epoch: AtomicU64,
     pub(super) held: AtomicU64,
     pub(super) sweep_at: AtomicU64,
     /// What tokens without a log-in are numbered from, and how many there were.
@@ -39,7 +38,6 @@ pub struct TokenIssuer {
 
 pub(super) struct Settings {
     pub(super) issuer: String,
-    pub(super) audience: String,
     pub(super) access: u64,
     pub(super) idle: u64,
     pub(super) absolute: u64,
@@ -77,28 +75,29 @@ impl TokenIssuer {
         let id = u128::from_le_bytes(id);
         let now = self.settings.wall.now();
         self.reserve()?;
-        let current = Current {
-            number: 0,
-            since: now,
-            issued: now.max(self.denylist.first_date(user.as_str())),
-        };
         let extra: Arc<str> = extra.into();
-        {
+        let current = {
             let mut locked = self.users.lock(&user);
+            // A log-out everywhere holds that lock too: it ends this log-in, or has dated its tokens.
+            let current = Current {
+                number: 0,
+                since: now,
+                issued: self.denylist.first_date(user.as_str(), now),
+            };
             let row = locked.row_or_new();
             row.keys.push(id);
             let family = Family {
                 user: user.clone(),
                 salt,
                 extra: Arc::clone(&extra),
-                stamp: self.epoch.load(Ordering::SeqCst),
                 created: now,
                 is_dead: false,
                 current,
                 before: Vec::new(),
             };
             self.shard(id).lock().insert(id, family);
-        }
+            current
+        };
         self.pair(id, &salt, &user, &extra, current)
             .ok_or(LogInError::Unsigned)
     }
@@ -121,8 +120,8 @@ impl TokenIssuer {
             family.user.clone()
         };
         // Before the log-in is found good: whoever has ended it everywhere has dated that after.
-        let first = self.denylist.first_date(user.as_str());
         let now = self.settings.wall.now();
+        let issued = self.denylist.first_date(user.as_str(), now);
         let settings = &self.settings;
         let mut families = self.shard(id).lock();
         let family = families.get_mut(&id).ok_or(RefreshError::Unknown)?;
@@ -162,7 +161,7 @@ impl TokenIssuer {
             family.current = Current {
                 number: number + 1,
                 since: now,
-                issued: now.max(first),
+                issued,
             };
         }
         let (salt, current) = (family.salt, family.current);
@@ -241,7 +240,7 @@ impl TokenIssuer {
         let access = self.sign(&Access {
             subject: user.as_str(),
             family: Some(&family),
-            id: &self.secrets.access_id(id, salt, current.number),
+            id: self.secrets.access_id(id, salt, current.number),
             issued: current.issued,
             expires,
             extra,

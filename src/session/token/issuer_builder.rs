@@ -7,7 +7,8 @@ use super::error::TokenBuildError;
 use super::issuer::{Settings, TokenIssuer};
 use super::keys::KeyRing;
 use super::refresh::Secrets;
-use super::verifier::{ACCESS, MAX_TOKEN, header};
+use super::signing::Signing;
+use super::verifier::MAX_TOKEN;
 use crate::session::WallClock;
 use crate::session::id::Entropy;
 use crate::session::users::Users;
@@ -115,10 +116,7 @@ impl TokenIssuerBuilder {
         let issuer = self.issuer.ok_or(TokenBuildError::Missing("issuer"))?;
         let audience = self.audience.ok_or(TokenBuildError::Missing("audience"))?;
         let key = self.ring.active();
-        let header = header(
-            key.ok_or(TokenBuildError::Missing("an active key"))?,
-            ACCESS,
-        );
+        let key = key.ok_or(TokenBuildError::Missing("an active key"))?;
         let wrong = |setting, expected| Err(TokenBuildError::Setting { setting, expected });
         let (idle, absolute) = (seconds(self.idle), seconds(self.absolute));
         if self.access.as_secs() == 0 || self.access > Duration::from_secs(24 * 3600) {
@@ -141,11 +139,10 @@ impl TokenIssuerBuilder {
         // Verifiers accept a token for up to five minutes after its end.
         let longest = self.access + Duration::from_secs(300);
         Ok(TokenIssuer {
-            header,
+            signing: Signing::new(key, &issuer, &audience),
             secrets,
             families: (0..shards).map(|_| Mutex::new(HashMap::new())).collect(),
             users: Users::new(shards),
-            epoch: AtomicU64::new(0),
             held: AtomicU64::new(0),
             sweep_at: AtomicU64::new(0),
             first_id: u128::from_le_bytes(first_id),
@@ -153,7 +150,6 @@ impl TokenIssuerBuilder {
             denylist: Arc::new(Denylist::new(self.max_denied, longest, self.wall.clone())),
             settings: Settings {
                 issuer,
-                audience,
                 access: self.access.as_secs(),
                 idle,
                 absolute,

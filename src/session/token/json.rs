@@ -5,6 +5,7 @@
 //! bounded too.
 
 use std::borrow::Cow;
+use std::fmt::{self, Write};
 
 /// A value, still as it was written.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -379,30 +380,27 @@ impl<'a> Reader<'a> {
 }
 
 /// Appends a string with its quotes.
-pub(super) fn write_text(text: &str, out: &mut String) {
-    use std::fmt::Write as _;
+pub(super) fn write_text(text: &str, out: &mut impl Write) {
+    // Nothing that is written to here fails.
+    let _ = try_write_text(text, out);
+}
 
-    out.push('"');
-    if !text
-        .bytes()
-        .any(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f))
-    {
-        out.push_str(text);
-        out.push('"');
-        return;
+fn try_write_text(text: &str, out: &mut impl Write) -> fmt::Result {
+    out.write_char('"')?;
+    let is_plain = |byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f);
+    if text.bytes().all(is_plain) {
+        out.write_str(text)?;
+        return out.write_char('"');
     }
     for letter in text.chars() {
         match letter {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\0'..='\x1f' => {
-                // Writing to a string does not fail.
-                let _ = write!(out, "\\u{:04x}", u32::from(letter));
-            }
-            _ => out.push(letter),
+            '"' => out.write_str("\\\"")?,
+            '\\' => out.write_str("\\\\")?,
+            '\0'..='\x1f' => write!(out, "\\u{:04x}", u32::from(letter))?,
+            _ => out.write_char(letter)?,
         }
     }
-    out.push('"');
+    out.write_char('"')
 }
 
 const MOST_DEPTH: usize = 32;

@@ -86,7 +86,7 @@ impl KeyRingBuilder {
             mut x,
             mut y,
         ] = [None::<Text>; 7];
-        let (mut is_private, mut verifies) = (false, true);
+        let (mut is_private, mut verifies, mut is_strange) = (false, true, false);
         json::object(text, MOST_MEMBERS, |name, value| {
             let place = match name {
                 "kty" => &mut kty,
@@ -101,18 +101,21 @@ impl KeyRingBuilder {
                     return Some(());
                 }
                 "key_ops" => {
+                    let Value::Array(array) = value else {
+                        is_strange = true;
+                        return Some(());
+                    };
                     verifies = false;
-                    if let Value::Array(array) = value {
-                        json::elements(array, |operation| {
-                            verifies |= matches!(operation, Value::Text(op) if op.is("verify"));
-                        });
-                    }
+                    json::elements(array, |operation| {
+                        verifies |= matches!(operation, Value::Text(op) if op.is("verify"));
+                    });
                     return Some(());
                 }
                 _ => return Some(()),
             };
-            if let Value::Text(said) = value {
-                *place = Some(said);
+            match value {
+                Value::Text(said) => *place = Some(said),
+                _ => is_strange = true,
             }
             Some(())
         });
@@ -134,6 +137,9 @@ impl KeyRingBuilder {
         };
         if is_private {
             return self.wrong(bad("public: it was published with its secret"));
+        }
+        if is_strange {
+            return self.wrong(bad("described by texts, and by a list of operations"));
         }
         let mut point = [4; 65];
         let mut half = |text: Option<Text>, at: usize| {

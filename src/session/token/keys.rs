@@ -1,5 +1,6 @@
 use std::fmt;
 
+use ring::agreement::{self, ECDH_P256, EphemeralPrivateKey, agree_ephemeral};
 use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair,
@@ -91,6 +92,16 @@ impl Key {
             Public::Es256(key) => verify(&ECDSA_P256_SHA256_FIXED, key, message, signature),
         };
         verified.is_ok()
+    }
+
+    /// What all messages begin with, as far as a MAC can be computed of that beforehand.
+    pub(super) fn begin(&self, message: &[u8]) -> Option<hmac::Context> {
+        let Public::Mac(key) = &self.public else {
+            return None;
+        };
+        let mut begun = hmac::Context::with_key(key);
+        begun.update(message);
+        Some(begun)
     }
 
     /// Signs, and gives the bytes of the signature. None if this key only verifies.
@@ -195,7 +206,7 @@ impl KeyRingBuilder {
     }
 
     /// A public key for Ed25519. It only verifies. The few points that anybody can sign for are
-    /// no keys.
+    /// no keys; bytes that are no point verify nothing.
     pub fn ed25519_public(self, kid: &str, key: &[u8; 32]) -> Self {
         if is_weak(key) {
             return self.bad(kid, "a point of Ed25519 that has a secret");
@@ -220,6 +231,9 @@ impl KeyRingBuilder {
     pub fn es256_public(self, kid: &str, point: &[u8; 65]) -> Self {
         if point[0] != 4 {
             return self.bad(kid, "an uncompressed point, which begins with 4");
+        }
+        if !is_on_p256(point) {
+            return self.bad(kid, "a point of P-256");
         }
         self.add(kid, Algorithm::Es256, Public::Es256(*point), None)
     }
@@ -316,6 +330,20 @@ impl fmt::Debug for KeyRingBuilder {
             .field("active", &self.active)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether it is a point of the curve. One that is not verifies nothing, but who brings it should hear of it at once: it is tried
+/// as what a secret would be agreed upon with.
+fn is_on_p256(point: &[u8; 65]) -> bool {
+    let Ok(ours) = EphemeralPrivateKey::generate(&ECDH_P256, &SystemRandom::new()) else {
+        return true;
+    };
+    agree_ephemeral(
+        ours,
+        &agreement::UnparsedPublicKey::new(&ECDH_P256, point),
+        |_| (),
+    )
+    .is_ok()
 }
 
 /// Whether the point is one of the eight of small order, or spelled with a number beyond the field: for those a

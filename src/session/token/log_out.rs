@@ -4,7 +4,6 @@ use super::error::RefreshError;
 use super::issuer::TokenIssuer;
 use super::refresh::name;
 use crate::session::users::UserId;
-use crate::sync::atomic::Ordering;
 
 impl TokenIssuer {
     /// Ends the log-in of a refresh token, whichever of its tokens that is; its access tokens
@@ -36,23 +35,22 @@ impl TokenIssuer {
     /// too. Who logs in afterwards is not caught by it. Says how many log-ins it were.
     pub fn log_out_everywhere(&self, user: impl Into<UserId>) -> usize {
         let user = user.into();
-        let generation = self.epoch.fetch_add(1, Ordering::SeqCst) + 1;
         let mut ended = 0;
         let mut locked = self.users.lock(&user);
         if let Some(row) = locked.row() {
             for id in &row.keys {
                 let mut families = self.shard(*id).lock();
                 if let Some(family) = families.get_mut(id)
-                    && family.stamp < generation
                     && !std::mem::replace(&mut family.is_dead, true)
                 {
                     ended += 1;
                 }
             }
         }
-        drop(locked);
-        // After the families: a refresh that is dated after this finds its family dead.
+        // After the families: a refresh that is dated after this finds its family dead. Before the lock is given back: a
+        // log-in that is not ended is dated after this.
         self.denylist.deny_user(user.as_str());
+        drop(locked);
         ended
     }
 }

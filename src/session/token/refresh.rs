@@ -16,8 +16,6 @@ pub(super) struct Family {
     pub(super) salt: [u8; 32],
     /// Claims that all its access tokens have besides.
     pub(super) extra: std::sync::Arc<str>,
-    /// The count of revocations of users when it began.
-    pub(super) stamp: u64,
     pub(super) created: u64,
     pub(super) is_dead: bool,
     /// The number of the token that is good now, and what its access token says.
@@ -76,8 +74,10 @@ impl Secrets {
     }
 
     /// The name of the access token that goes with it.
-    pub(super) fn access_id(&self, family: u128, salt: &[u8; 32], number: u32) -> String {
-        base64url::encode(&self.secret(ACCESS, family, salt, number)[..16])
+    pub(super) fn access_id(&self, family: u128, salt: &[u8; 32], number: u32) -> u128 {
+        let mut id = [0; 16];
+        id.copy_from_slice(&self.secret(ACCESS, family, salt, number)[..16]);
+        u128::from_le_bytes(id)
     }
 
     /// Reads a token that we have made. None for any other: so a guess does nothing to

@@ -128,10 +128,11 @@ impl TokenVerifier {
         let payload = base64url::decode(parts.payload.as_bytes(), buffer)
             .ok_or(TokenError::Malformed(Part::Base64))?;
         let claims = ClaimsRef::read(payload)?;
+        self.check(&claims, now)?;
+        // One that is not good now is not worth a place.
         if let Some(cache) = cache {
             cache.insert(token, &claims);
         }
-        self.check(&claims, now)?;
         Ok(read(&claims))
     }
 
