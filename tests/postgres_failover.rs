@@ -44,7 +44,9 @@ fn a_server_says_what_it_is_and_how_far() {
         );
         assert_eq!(of_replica.epoch, of_primary.epoch);
         assert_eq!(of_replica.receiving, Some(true));
+        assert_eq!(of_replica.upstream.as_deref(), Some(servers[0].address()));
         assert_eq!(of_primary.receiving, None);
+        assert_eq!(of_primary.upstream, None);
 
         // What is received and not applied is not what a read sees.
         replica

@@ -13,7 +13,7 @@ mod workload;
 use std::time::{Duration, Instant};
 
 use bed::{Bed, CONNECTIONS};
-use cluster::{Replication, tell, wait_until};
+use cluster::{Cluster, Replication, tell, wait_until};
 use tenfold::postgres::PostgresConnection;
 use tenfold::replica::topology::{Event, Fenced, Node, Phase};
 use tenfold::replica::{AsyncPromoter, Op, ReadPreference, RecoveryOrder};
@@ -60,6 +60,50 @@ fn a_synchronous_primary_dies_and_no_acknowledged_write_is_lost() {
     seen.assert_no_read_failed();
     seen.assert_nothing_lost(bed.primary_server());
     assert_ne!(bed.primary(), 0);
+}
+
+/// Whoever leads failovers was started on the dead primary's machine, say, and has never seen it.
+#[test]
+fn a_primary_that_died_before_the_pool_began_is_failed_over() {
+    let mut cluster = Cluster::start(Replication::AnyOne);
+    traffic::create(cluster.server(0));
+    let written = traffic::digest(cluster.server(0));
+    cluster.server_mut(0).kill();
+    // It is failed over and rejoins before this returns.
+    let bed = Bed::over(cluster, Replication::AnyOne, |settings| {
+        settings
+            .restart_grace(SECOND / 4)
+            .max_ejection(2 * SECOND)
+            .operation_timeout(5 * SECOND)
+    });
+    assert_ne!(bed.primary(), 0);
+    assert_eq!(traffic::digest(bed.primary_server()), written);
+    let traffic = bed.traffic(3, 3);
+    traffic.wait_for_writes(100);
+    let seen = bed.block_on(traffic.stop());
+    seen.assert_every_write_succeeded();
+    seen.assert_nothing_lost(bed.primary_server());
+}
+
+/// A replica behind a replica receives for as long as that one lives, and says nothing about the primary.
+#[test]
+fn a_replica_behind_a_replica_keeps_no_dead_primary_from_being_failed_over() {
+    let cluster = Cluster::start(Replication::Asynchronous);
+    traffic::create(cluster.server(0));
+    cluster.cascade(2, 1);
+    let mut bed = Bed::over(cluster, Replication::Asynchronous, |settings| {
+        settings.restart_grace(SECOND / 4).max_ejection(2 * SECOND)
+    });
+    let traffic = bed.traffic(3, 3);
+    traffic.wait_for_writes(100);
+    let killed = bed.kill(0);
+    bed.wait_until_failed_over();
+    traffic.wait_for_writes(100);
+    let seen = bed.block_on(traffic.stop());
+    print_failover(&bed, &seen, killed);
+    seen.assert_no_write_failed();
+    bed.wait_until_complete();
+    seen.assert_nothing_lost(bed.primary_server());
 }
 
 #[test]

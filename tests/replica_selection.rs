@@ -4,8 +4,8 @@
 mod replica_stage;
 
 use replica_stage::Stage;
-use tenfold::replica::ReadPreference;
 use tenfold::replica::topology::{NodeSet, SelectError, Selection, select};
+use tenfold::replica::{ReadPreference, TagSet};
 
 struct Case(
     &'static str,
@@ -51,6 +51,14 @@ fn parse(preference: &str) -> ReadPreference {
         "replica" => ReadPreference::Replica,
         "replica only" => ReadPreference::ReplicaOnly,
         "primary" => ReadPreference::Primary,
+        // Sets with `|` between them, `-` for an empty one.
+        sets if sets.contains('|') => {
+            let set = |tags: &str| {
+                let tags = tags.split(',').filter_map(|tag| tag.trim().split_once('='));
+                TagSet::new(tags)
+            };
+            ReadPreference::Tagged(sets.split('|').map(set).collect())
+        }
         tagged => {
             let (key, value) = tagged.split_once('=').unwrap();
             tag(key, value)
@@ -64,6 +72,7 @@ fn describe(stage: &Stage, found: &Result<Selection, SelectError>) -> String {
         Err(SelectError::NoPrimary { phase }) => format!("no primary: {phase}"),
         Err(SelectError::NoReplica { phase }) => format!("no replica: {phase}"),
         Err(SelectError::NoTagged { .. }) => "no tagged".into(),
+        Err(SelectError::NoTagSet { sets }) => format!("none of {sets} sets"),
         Err(other) => format!("{other}"),
     }
 }
@@ -168,5 +177,37 @@ const CASES: &[Case] = &[
     Case("a retry does not go to one that is out", "a:p b:r c:r c:x", "replica", "b", "fallback a"),
     Case("a retry without a primary goes to the other replica", "a:r b:r", "replica", "a", "b"),
     Case("a retry without a primary that has tried all starts again", "a:r b:r", "replica", "a b", "a b"),
+    // Sets of tags, the first that anybody has.
+    Case("a set asks for all of its tags", "a:p b:r c:r d:r", "zone=2,for=reports|", "", "d"),
+    Case("the first set that anybody has is taken", "a:p b:r c:r d:r", "for=reports|zone=2|-", "", "d"),
+    Case("a set that nobody has leaves it to the next", "a:p b:r c:r", "for=reports|zone=2|-", "", "b"),
+    Case("a set that only one who is out has leaves it to the next", "a:p b:r c:r b:x", "zone=2|zone=1|-", "", "a c"),
+    Case("a set that only one who lags has leaves it to the next", "a:p b:r c:r b:r@50~20000", "zone=2|zone=1", "", "a c"),
+    Case("an empty set at the end is anybody", "a:p b:r c:r", "for=reports|-", "", "a b c"),
+    Case("an empty set at the beginning makes the others idle", "a:p b:r c:r", "-|zone=2", "", "a b c"),
+    Case("with none of the sets nobody is read", "a:p b:r c:r", "for=reports|zone=3", "", "none of 2 sets"),
+    Case("a tag of one set and a tag of another are no set", "a:p b:r c:r", "zone=2,for=reports|zone=1,for=reports", "", "none of 2 sets"),
+    Case("a set of the primary alone is the primary", "a:p b:r", "zone=1|zone=2", "", "a"),
+    Case("a set of a suspect primary alone leaves it to the next", "a:p b:r a:eof", "zone=1|zone=2", "", "b"),
+    Case("an empty set finds nobody where nobody serves", "a:p b:x a:eof", "zone=2|-", "", "none of 2 sets"),
+    Case("a retry takes another of the same set first", "a:p b:r c:r d:r", "zone=2|-", "b", "d"),
+    Case("a retry takes the next set before it goes to the same server", "a:p b:r c:r", "zone=2|zone=1", "b", "a c"),
+    Case("a retry that has tried all of all sets starts again", "a:p b:r", "zone=2|zone=1", "a b", "b"),
+    // More of them.
+    Case("a twin of the primary is not any", "a:p b:r c:r c:p", "any", "", "a b"),
+    Case("while two are disputed nothing is written", "a:p b:p c:r", "primary", "", "no primary: disputed"),
+    Case("while two are disputed the replica is read", "a:p b:p c:r", "replica", "", "c"),
+    Case("while two are disputed neither is any", "a:p b:p c:r", "any", "", "c"),
+    Case("while two are disputed neither has tags", "a:p b:p c:r", "zone=2", "", "no tagged"),
+    Case("a primary that is drained is still any", "a:p b:r a:drain", "any", "", "a b"),
+    Case("a primary that is drained takes reads where there are no replicas", "a:p b:x a:drain", "replica", "", "fallback a"),
+    Case("a replica that is drained has no tags", "a:p b:r b:drain", "zone=2", "", "no tagged"),
+    Case("after the primary was removed nothing is written", "a:p b:r a:remove", "primary", "", "no primary: leaderless"),
+    Case("after the primary was removed the replicas are read", "a:p b:r c:r a:remove", "any", "", "b c"),
+    Case("the new primary takes the writes", "a:p b:r c:r b:p/2<100", "primary", "", "primary b"),
+    Case("the new primary is no replica, and the old one not known to be", "a:p b:r c:r b:p/2<100", "replica", "", "c"),
+    Case("the old primary is read once it follows", "a:p b:r b:p/2<100 a:r/2", "replica", "", "a"),
+    Case("a retry that has tried the new primary goes to the other", "a:p b:r c:r b:p/2<100", "any", "b", "c"),
+    Case("a server that took the number of one that was removed is not that one", "a:p b:r c:r b:remove d:add d:r", "zone=2", "", "d"),
     Case("whom nobody knows to be a server was not tried", "a:p b:r c:r", "replica", "a", "b c"),
 ];

@@ -1,5 +1,6 @@
 //! The rules of a replica pool on ten thousand bad days: seeds choose who crashes and whose disk is lost, who is parted from whom,
-//! which messages are late, lost or come twice, whose clock is fast, who else promotes, and when.
+//! which messages are late, lost or come twice, whose clock is fast, which processes start anew and know nothing, who else
+//! promotes, and when.
 //!
 //! What is checked: of two epochs never both take writes while a topology leads the failovers, and none goes back to an older
 //! one; a read by a token shows what the token stands for; no write that a quorum acknowledged is lost; of the others that are
@@ -15,6 +16,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use replica_world::{Cluster, SYSTEM};
@@ -88,6 +90,10 @@ fn no_epoch_no_token_and_no_acknowledged_write_goes_wrong() {
         );
         assert!(figures.recovered > seeds / 20, "{figures:?}");
         assert!(figures.quorum_acked > seeds, "{figures:?}");
+        assert!(
+            figures.restarts > seeds / 10 && figures.presumed > seeds / 50,
+            "{figures:?}"
+        );
     }
 }
 
@@ -105,7 +111,12 @@ struct Figures {
     quorum_acked: u64,
     /// Acknowledged writes that are not at the last primary; all were reported.
     lost: u64,
+    /// Of those, the ones whose process had ended before.
+    forgotten: u64,
     recovered: u64,
+    /// Processes that were started anew, and failovers from a primary that its leader had never seen.
+    restarts: u64,
+    presumed: u64,
     token_reads: u64,
     tokens_refused: u64,
     waits: u64,
@@ -125,6 +136,9 @@ impl Figures {
         self.acked += other.acked;
         self.quorum_acked += other.quorum_acked;
         self.lost += other.lost;
+        self.forgotten += other.forgotten;
+        self.restarts += other.restarts;
+        self.presumed += other.presumed;
         self.recovered += other.recovered;
         self.token_reads += other.token_reads;
         self.tokens_refused += other.tokens_refused;
@@ -138,8 +152,11 @@ impl Figures {
 enum Unsettled {
     /// The last primary's disk is gone, and nobody is left who follows it, or could without giving up what he has.
     NobodyToPromote,
-    /// The primary was gone before whoever leads had seen it, and who is to be fenced is not known.
+    /// The primary was gone before whoever leads had seen it, and who of several it was cannot be told: not all of the others
+    /// answer, or they are on different lines of the log.
     NeverSeen,
+    /// The last primary's disk is gone, and whoever leads was started since, and knows but a former one, which has no lease.
+    FormerPrimary,
     /// A disk is gone, and among the synchronous standbys that are left there may be none that has every acknowledged write.
     TooFewStandbys,
 }
@@ -157,15 +174,16 @@ enum Mode {
 #[derive(Debug)]
 enum Happening {
     Wake(usize),
-    Deliver(usize, Input),
-    ProbeAt(usize, NodeId, ProbeId),
-    PerformAt(usize, OperationId, Action, Instant),
-    LeaseAsk(usize, Instant),
+    Deliver(To, Input),
+    ProbeAt(To, NodeId, ProbeId),
+    PerformAt(To, OperationId, Action, Instant),
+    LeaseAsk(To, Instant),
     LeaseBack(usize, u64),
     Acked(usize, u64, usize, u64, usize),
     Receive(usize),
     Renew(usize),
     Client(usize),
+    StartAnew(usize),
     Trouble,
     Restart(usize),
     Slow(usize, bool),
@@ -174,6 +192,10 @@ enum Happening {
     AllIsWell,
     TakeAway,
 }
+
+/// A pool, and how often it had been started when it asked: it knows nothing of what another one asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct To(usize, u64);
 
 struct Scheduled(u64, u64, Happening);
 
@@ -209,7 +231,11 @@ struct Pool {
     /// In millionths; its clock.
     drift: u64,
     offset: u64,
+    /// Whether it has had a primary.
+    has_seen: bool,
     accepted: Option<Epoch>,
+    starts: u64,
+    settings: Arc<Settings>,
     /// What it said is missing: after which position of which timeline.
     missing: Vec<(u64, u64)>,
 }
@@ -233,7 +259,7 @@ struct Acknowledged {
     write: u64,
     /// What the log had there.
     entry: u64,
-    pool: usize,
+    to: To,
 }
 
 /// Who may promote, and which server may take writes.
@@ -264,6 +290,8 @@ struct Day {
     by_quorum: Vec<u64>,
     writes: u64,
     disks_lost: u64,
+    restarts: u64,
+    presumed: u64,
     well: bool,
     told: bool,
     refused: u64,
@@ -302,6 +330,8 @@ impl Day {
             by_quorum: Vec::new(),
             writes: 0,
             disks_lost: 0,
+            restarts: 0,
+            presumed: 0,
             well: false,
             told,
             refused: 0,
@@ -375,20 +405,37 @@ impl Day {
         if k > 0 {
             builder = builder.synchronous(Synchronous::any(k, names.iter().map(String::as_str)));
         }
-        let mut pool = Pool {
+        let pool = Pool {
             topology: None,
             connections: vec![None; servers],
             wake: u64::MAX,
             drift: self.rng.below(2000),
             offset: self.rng.below(1000 * MS),
+            has_seen: false,
             accepted: None,
+            starts: 0,
+            settings: builder.build().unwrap(),
             missing: Vec::new(),
         };
-        let (topology, effects) = Topology::new(builder.build().unwrap(), pool.clock(0));
-        pool.topology = Some(topology);
         let at = self.pools.len();
         self.pools.push(pool);
+        self.begin(at);
+    }
+
+    /// A process begins, and knows nothing but its settings.
+    fn begin(&mut self, at: usize) {
+        let pool = &mut self.pools[at];
+        let (topology, effects) = Topology::new(pool.settings.clone(), pool.clock(self.now));
+        pool.topology = Some(topology);
+        pool.connections.fill(None);
+        (pool.accepted, pool.has_seen) = (None, false);
+        pool.wake = u64::MAX;
+        pool.starts += 1;
         self.run(at, effects);
+    }
+
+    fn to(&self, pool: usize) -> To {
+        To(pool, self.pools[pool].starts)
     }
 
     fn put(&mut self, after: u64, what: Happening) {
@@ -440,14 +487,24 @@ impl Day {
                     self.give(pool, Input::Tick);
                 }
             }
-            Happening::Deliver(pool, input) => self.give(pool, input),
-            Happening::ProbeAt(pool, node, probe) => self.probe(pool, node, probe),
-            Happening::PerformAt(pool, operation, action, deadline) => {
-                if self.pools[pool].clock(self.now) < deadline {
-                    self.perform(pool, operation, action);
+            Happening::Deliver(to, input) => {
+                if self.to(to.0) == to {
+                    self.give(to.0, input);
                 }
             }
-            Happening::LeaseAsk(pool, since) => self.lease_asked(pool, since),
+            Happening::ProbeAt(to, node, probe) => self.probe(to, node, probe),
+            Happening::PerformAt(to, operation, action, deadline) => {
+                if self.pools[to.0].clock(self.now) < deadline {
+                    self.perform(to, operation, action);
+                }
+            }
+            Happening::LeaseAsk(to, since) => self.lease_asked(to, since),
+            Happening::StartAnew(pool) => {
+                if !self.well {
+                    self.restarts += 1;
+                    self.begin(pool);
+                }
+            }
             Happening::LeaseBack(pool, term) => {
                 if self.lease.promoter.is_some_and(|(who, _)| who == pool)
                     && self.lease.term == term
@@ -466,7 +523,7 @@ impl Day {
                     token,
                     write,
                     entry,
-                    pool,
+                    to: self.to(pool),
                 });
             }
             Happening::Receive(replica) => self.receive(replica),
@@ -500,11 +557,13 @@ impl Day {
             p.accepted
         );
         p.accepted = epoch;
+        p.has_seen |= topology.writer().is_some();
         p.topology = Some(topology);
         self.run(pool, effects);
     }
 
     fn run(&mut self, pool: usize, effects: Vec<Effect>) {
+        let to = self.to(pool);
         for effect in effects {
             if self.told && !matches!(effect, Effect::WakeAt(_) | Effect::Probe { .. }) {
                 println!("{:>9} pool {pool} -> {effect:?}", self.now);
@@ -512,7 +571,7 @@ impl Day {
             match effect {
                 Effect::Probe { node, probe, .. } => {
                     let after = self.delay();
-                    self.put(after, Happening::ProbeAt(pool, node, probe));
+                    self.put(after, Happening::ProbeAt(to, node, probe));
                 }
                 Effect::Purge { node, generation } => {
                     let connection = &mut self.pools[pool].connections[node.index()];
@@ -524,14 +583,11 @@ impl Day {
                     deadline,
                 } => {
                     let after = self.delay();
-                    self.put(
-                        after,
-                        Happening::PerformAt(pool, operation, action, deadline),
-                    );
+                    self.put(after, Happening::PerformAt(to, operation, action, deadline));
                 }
                 Effect::AcquireLease { .. } => {
                     let (after, since) = (self.delay(), self.pools[pool].clock(self.now));
-                    self.put(after, Happening::LeaseAsk(pool, since));
+                    self.put(after, Happening::LeaseAsk(to, since));
                 }
                 Effect::ReleaseLease { term, .. } => {
                     let after = self.delay();
@@ -565,9 +621,9 @@ impl Day {
         }
     }
 
-    fn probe(&mut self, pool: usize, node: NodeId, probe: ProbeId) {
+    fn probe(&mut self, to: To, node: NodeId, probe: ProbeId) {
         let server = node.index();
-        if !self.hears(pool, server) || (!self.well && self.chance(100)) {
+        if !self.hears(to.0, server) || (!self.well && self.chance(100)) {
             return;
         }
         let input = if self.cluster.servers[server].runs() {
@@ -583,13 +639,14 @@ impl Day {
         let after = self.delay();
         if self.chance(50) {
             let again = self.delay();
-            self.put(again, Happening::Deliver(pool, input.clone()));
+            self.put(again, Happening::Deliver(to, input.clone()));
         }
-        self.put(after, Happening::Deliver(pool, input));
+        self.put(after, Happening::Deliver(to, input));
     }
 
     /// An operation arrives. It may be lost on the way, or its answer.
-    fn perform(&mut self, pool: usize, operation: OperationId, action: Action) {
+    fn perform(&mut self, to: To, operation: OperationId, action: Action) {
+        let pool = to.0;
         let server = action.node().index();
         let heard = self.hears(pool, server);
         if !self.well && self.chance(20) {
@@ -604,7 +661,7 @@ impl Day {
                 self.seed
             );
         }
-        let outcome = self.done(heard, server, action);
+        let outcome = self.done(pool, heard, action);
         if !self.well && self.chance(20) {
             return;
         }
@@ -615,12 +672,13 @@ impl Day {
         let after = self.delay();
         if self.chance(20) {
             let again = self.delay();
-            self.put(again, Happening::Deliver(pool, input.clone()));
+            self.put(again, Happening::Deliver(to, input.clone()));
         }
-        self.put(after, Happening::Deliver(pool, input));
+        self.put(after, Happening::Deliver(to, input));
     }
 
-    fn done(&mut self, heard: bool, server: usize, action: Action) -> Option<Outcome> {
+    fn done(&mut self, pool: usize, heard: bool, action: Action) -> Option<Outcome> {
+        let server = action.node().index();
         let cluster = &mut self.cluster;
         let up = heard && cluster.servers[server].up;
         match action {
@@ -651,6 +709,7 @@ impl Day {
                 let was_replica = cluster.servers[server].role == Role::Replica;
                 let epoch = cluster.promote(server);
                 self.led += u64::from(was_replica);
+                self.presumed += u64::from(was_replica && !self.pools[pool].has_seen);
                 Some(Outcome::Promoted(epoch))
             }
             Action::Follow { primary, .. } if up => {
@@ -677,11 +736,12 @@ impl Day {
     }
 
     /// One has asked for the lease, at this moment by its clock.
-    fn lease_asked(&mut self, pool: usize, since: Instant) {
+    fn lease_asked(&mut self, to: To, since: Instant) {
+        let pool = to.0;
         let (now, service) = (self.now, self.service_at());
         let after = self.delay();
         if !self.cluster.linked(self.pool_at(pool), service) {
-            self.put(after + 30 * MS, Happening::Deliver(pool, Input::LeaseLost));
+            self.put(after + 30 * MS, Happening::Deliver(to, Input::LeaseLost));
             return;
         }
         let taken = self
@@ -689,7 +749,7 @@ impl Day {
             .promoter
             .is_some_and(|(who, until)| who != pool && now < until);
         if taken {
-            self.put(after, Happening::Deliver(pool, Input::LeaseLost));
+            self.put(after, Happening::Deliver(to, Input::LeaseLost));
             return;
         }
         // Whoever has it has it extended.
@@ -713,9 +773,9 @@ impl Day {
         }
         if self.chance(20) {
             let again = self.delay();
-            self.put(again, Happening::Deliver(pool, input.clone()));
+            self.put(again, Happening::Deliver(to, input.clone()));
         }
-        self.put(after, Happening::Deliver(pool, input));
+        self.put(after, Happening::Deliver(to, input));
     }
 
     /// A server that takes itself for the primary has its lease extended.
@@ -927,6 +987,13 @@ impl Day {
                 self.disks_lost += u64::from(with_disk);
                 if self.cluster.servers[victim].up {
                     self.cluster.crash(victim, with_disk);
+                    // On the same machine as processes that watch it, maybe.
+                    if self.mode != Mode::Observe && self.chance(4) {
+                        for pool in 0..self.pools.len() {
+                            let after = self.rng.below(100 * MS);
+                            self.put(after, Happening::StartAnew(pool));
+                        }
+                    }
                     let back = self.rng.below(1500 * MS);
                     self.put(back, Happening::Restart(victim));
                 }
@@ -1065,10 +1132,21 @@ impl Day {
             return Unsettled::NobodyToPromote;
         }
         let topologies = || (0..self.pools.len()).map(|pool| self.topology(pool));
-        let mut leading = topologies().filter(|t| t.settings().promotion() != Promotion::Observe);
-        let leads = self.mode != Mode::Observe;
-        if leads && leading.all(|topology| topology.epoch().is_none()) {
-            return Unsettled::NeverSeen;
+        let leads = |t: &&Topology| t.settings().promotion() != Promotion::Observe;
+        let line = servers.iter().filter(|s| s.runs()).map(|s| s.timeline);
+        let parted = line.clone().min() != line.max();
+        let silent = servers.iter().filter(|s| !s.runs()).count();
+        let knows = |t: &Topology| t.writer().is_some();
+        if topologies().filter(leads).count() > 0 && self.restarts > 0 {
+            let mut former = servers
+                .iter()
+                .filter(|s| s.runs() && s.role == Role::Primary);
+            if former.any(|s| s.timeline < newest) {
+                return Unsettled::FormerPrimary;
+            }
+            if (silent > 1 || parted) && !topologies().filter(leads).any(knows) {
+                return Unsettled::NeverSeen;
+            }
         }
         // Of all but the primary, so many can be without a write.
         assert!(
@@ -1085,10 +1163,16 @@ impl Day {
         let is_last =
             |s: &replica_world::Server| s.role == Role::Primary && s.timeline == newest && s.up;
         let last = self.cluster.servers.iter().position(is_last);
+        // Who was fenced by a leader that was started anew since, nobody brings back but a person.
+        let replicas = self.cluster.servers.iter();
+        let replicas = replicas
+            .filter(|s| s.runs())
+            .any(|s| s.role == Role::Replica);
         let settled = last.is_some()
             && (0..self.pools.len()).all(|pool| {
                 let topology = self.topology(pool);
-                topology.writer().map(NodeId::index) == last && !topology.serving().is_empty()
+                let serves = !topology.serving().is_empty() || (self.restarts > 0 && !replicas);
+                topology.writer().map(NodeId::index) == last && serves
             });
         if self.told && !settled {
             self.describe();
@@ -1101,7 +1185,7 @@ impl Day {
             &[]
         };
         let written: BTreeMap<u64, u64> = there.iter().map(|e| (e.write, e.id)).collect();
-        let mut missing = 0;
+        let (mut missing, mut forgotten) = (0, 0);
         let judged = if settled { &self.acknowledged[..] } else { &[] };
         for of in judged {
             let here =
@@ -1122,8 +1206,14 @@ impl Day {
             missing += 1;
             let (line, at) = (of.token.timeline(), of.token.position().0);
             let reported = |(timeline, after): &(u64, u64)| *timeline >= line && *after < at;
+            let told = |pool: &Pool| pool.missing.iter().any(reported);
+            // Who was told that it is done may have ended before it was lost. The token is refused nonetheless.
+            if self.to(of.to.0) != of.to {
+                forgotten += u64::from(!self.pools.iter().any(told));
+                continue;
+            }
             assert!(
-                self.pools[of.pool].missing.iter().any(reported),
+                told(&self.pools[of.to.0]),
                 "seed {seed}: {} is lost, and nobody was told",
                 of.token
             );
@@ -1147,6 +1237,9 @@ impl Day {
             acked: self.acknowledged.len() as u64,
             quorum_acked: self.by_quorum.len() as u64,
             lost: missing,
+            forgotten,
+            restarts: self.restarts,
+            presumed: self.presumed,
             recovered: self.recovered,
             token_reads: self.token_reads,
             tokens_refused: self.tokens_refused,

@@ -33,7 +33,8 @@ CASE WHEN s.replica THEN s.replayed ELSE s.written END, \
 s.received, r.status = 'streaming', \
 CASE WHEN NOT s.replica THEN NULL \
 WHEN r.status = 'streaming' AND s.replayed >= greatest(s.received, r.latest_end_lsn) THEN 0 \
-ELSE extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) END \
+ELSE extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) END, \
+CASE WHEN r.status = 'streaming' THEN r.sender_host END, r.sender_port \
 FROM (SELECT pg_is_in_recovery() AS replica, pg_last_wal_replay_lsn() AS replayed, \
 pg_last_wal_receive_lsn() AS received, \
 CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_lsn() END AS written) s \
@@ -61,6 +62,16 @@ fn read(row: &SimpleQueryRow) -> Result<Probe, PostgresError> {
     if replica {
         probe.received = self::position(row, 4)?;
         probe.receiving = Some(row.get(5) == Some("t"));
+        // As it stands in `primary_conninfo`: of several hosts, the one that answered.
+        probe.upstream = row.get(7).zip(row.get(8)).map(|(host, port)| {
+            let is_bare = host.contains(':') && !host.starts_with('/');
+            let address = if is_bare {
+                format!("[{host}]:{port}")
+            } else {
+                format!("{host}:{port}")
+            };
+            address.into()
+        });
         probe.lag = match row.get(6) {
             None => None,
             Some(seconds) => {

@@ -123,6 +123,7 @@
 //! | [`Primary`](ReadPreference::Primary) | the primary | waits for one |
 //! | [`MaxLag`](ReadPreference::MaxLag) | a replica that is no further behind | the primary, likewise |
 //! | [`Tag`](ReadPreference::Tag) | a server with this tag | fails |
+//! | [`Tagged`](ReadPreference::Tagged) | a server with all the tags of a set, of the first set that anybody has | fails |
 //! | [`AtLeast`](ReadPreference::AtLeast) | who has applied what a token stands for | waits for one that is about to, then the primary |
 //!
 //! Of several the [balancer](crate::balance) takes the best, by latency, load, failures and weight. Where a statement in SQL has to go, a
@@ -237,6 +238,11 @@
 //! recover    what only the old one has is brought over and verified; with that proof it rejoins as a replica
 //! ```
 //!
+//! A leader that was started when the primary was dead already, beside it on the same machine maybe, has never seen who was primary. If all servers but one
+//! answer, as replicas on one line of the log that receive from nobody, that one is presumed to have been, and suspected, once
+//! [`operation_timeout`](topology::SettingsBuilder::operation_timeout) has passed since the start: what a leader before it ordered is over then.
+//! With more servers missing it promotes nobody, says so, and follows whom somebody else promotes.
+//!
 //! Each step may fail, and is tried again or ends the attempt; another monitor goes on where one stopped. [`ReplicaPool::events`] tells of all of it.
 //!
 //! What this promises depends on you. A check in this process is no fence: only the database, whoever switches it off, or a lease that the primary itself depends on
@@ -301,6 +307,7 @@ mod probe;
 pub mod recovery;
 mod replica_pool;
 mod statement;
+mod tag_set;
 mod token;
 pub mod topology;
 mod ways;
@@ -318,4 +325,5 @@ pub use replica_pool::{
     ReplicaPool, ReplicaPoolBuilder, RoleChanged, ServerError,
 };
 pub use statement::{Access, StatementClassifier};
+pub use tag_set::TagSet;
 pub use token::{CausalToken, InvalidToken};

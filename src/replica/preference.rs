@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::CausalToken;
+use super::{CausalToken, TagSet};
 
 /// Which server a read may go to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,9 @@ pub enum ReadPreference {
     Primary,
     /// A server with this tag and value, whatever its role; nobody else.
     Tag(Box<str>, Box<str>),
+    /// A server with all the tags of a set, whatever its role: of the first of these sets that any server has. With an
+    /// [empty](TagSet::anybody) set at the end, anybody where nobody has any.
+    Tagged(Box<[TagSet]>),
     /// A replica no further behind than this; with none, the primary like [`Replica`](Self::Replica).
     MaxLag(Duration),
     /// Whoever has applied what the token stands for: a replica that has, or one that does so within the time, or

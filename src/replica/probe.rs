@@ -19,6 +19,10 @@ pub struct Probe {
     pub received: Option<Position>,
     /// Of a replica, whether it receives from a primary right now.
     pub receiving: Option<bool>,
+    /// Of a replica that receives, the [address](super::Endpoint::address) of the server that it receives from, if it can tell. Where
+    /// that is another replica, as in a cascade, its receiving does not speak for the primary's being alive. An address that no server was given under is
+    /// taken for the primary's.
+    pub upstream: Option<Box<str>>,
     /// Of a replica, how old what it shows is, if it can tell.
     pub lag: Option<Duration>,
     /// How its line of the log came about, if it can tell: what is in the `.history` file of PostgreSQL. Without it
@@ -36,6 +40,7 @@ impl Probe {
             position,
             received: None,
             receiving: None,
+            upstream: None,
             lag: None,
             history: Vec::new(),
         }

@@ -45,6 +45,15 @@ impl Bed {
     ) -> Self {
         let cluster = Cluster::start(replication);
         traffic::create(cluster.server(0));
+        Self::over(cluster, replication, settings)
+    }
+
+    /// Over a cluster that is there already, and that something may have happened to.
+    pub fn over(
+        cluster: Cluster,
+        replication: Replication,
+        settings: impl FnOnce(SettingsBuilder) -> SettingsBuilder,
+    ) -> Self {
         let [primary, one, two] = cluster.endpoints().try_into().unwrap();
         let builder = Settings::builder()
             .primary(primary)

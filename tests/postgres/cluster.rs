@@ -8,28 +8,28 @@
 #![allow(
     dead_code,
     unreachable_pub,
+    unused_imports,
     reason = "each program that has this module uses a part"
 )]
 
+#[path = "../support/patience.rs"]
+mod patience;
 #[path = "programs.rs"]
 mod programs;
 
 use std::fs;
-use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+pub use patience::{tell, wait_until};
 use programs::{
     as_user, directory_of_tools, free_port, give, new_directory, run, template, tool, watch,
 };
 use tenfold::postgres::{LocalHost, PostgresConnector};
 use tenfold::replica::Endpoint;
-
-/// How long anything is waited for before the test gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// When a commit is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +109,23 @@ impl Cluster {
             watcher,
             root,
         }
+    }
+
+    /// Has a replica receive from another one.
+    pub fn cascade(&self, replica: usize, from: usize) {
+        let (replica, from) = (&self.servers[replica], &self.servers[from]);
+        let (name, port) = (replica.name(), from.port);
+        let conninfo = format!("host=127.0.0.1 port={port} user=postgres application_name={name}");
+        replica.sql("ALTER SYSTEM SET primary_slot_name = ''");
+        replica.sql(&format!("ALTER SYSTEM SET primary_conninfo = '{conninfo}'"));
+        replica.sql("SELECT pg_reload_conf()");
+        let counted = format!(
+            "SELECT count(*) FROM pg_stat_replication \
+             WHERE state = 'streaming' AND application_name = '{name}'"
+        );
+        wait_until("the replica streams from the other", || {
+            from.sql(&counted) == "1"
+        });
     }
 
     /// A connector that knows every server's host.
@@ -380,26 +397,4 @@ impl Server {
         let last = &lines[lines.len().saturating_sub(40)..];
         eprintln!("--- {}\n{}", self.name, last.join("\n"));
     }
-}
-
-/// Says how long something took: at once, and not only if the test fails.
-pub fn tell(what: std::fmt::Arguments<'_>) {
-    let _ = writeln!(std::io::stderr(), "    {what}");
-}
-
-/// Asks again until it is so; fails after a minute, saying what was waited for.
-pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
-        nap();
-    }
-}
-
-#[allow(
-    clippy::disallowed_methods,
-    reason = "another process sends no signal when it is ready"
-)]
-fn nap() {
-    std::thread::sleep(Duration::from_millis(10));
 }

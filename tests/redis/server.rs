@@ -5,16 +5,17 @@
 
 #![allow(unreachable_pub, reason = "a module of each program that needs it")]
 
+#[path = "../support/patience.rs"]
+mod patience;
+
 use std::fs;
-use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
-/// How long anything is waited for before the test gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+use patience::PATIENCE;
+pub use patience::{tell, wait_until};
 
 pub struct Server {
     process: Option<Child>,
@@ -153,23 +154,6 @@ pub fn command(words: &[&str]) -> redis::Cmd {
     command
 }
 
-/// Asks again until it is so; fails after a minute, saying what was waited for.
-pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
-        nap();
-    }
-}
-
-#[allow(
-    clippy::disallowed_methods,
-    reason = "another process sends no signal when it is ready"
-)]
-fn nap() {
-    std::thread::sleep(Duration::from_millis(10));
-}
-
 fn free_port() -> u16 {
     // The bus of a cluster takes the port 10000 above.
     loop {
@@ -193,9 +177,4 @@ fn watch(directory: &PathBuf) -> Child {
         .stderr(Stdio::null())
         .spawn()
         .unwrap()
-}
-
-/// Says how long something took: at once, and not only if the test fails.
-pub fn tell(what: std::fmt::Arguments<'_>) {
-    let _ = writeln!(std::io::stderr(), "    {what}");
 }

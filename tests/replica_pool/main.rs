@@ -501,6 +501,47 @@ mod purging {
     }
 
     #[test]
+    fn what_is_being_made_outlives_no_purge_however_many_there_are() {
+        let world = World::new();
+        world.server.hold();
+        let pool = world.tasks(world.options());
+        let mut caller = Caller::waiting(&pool);
+        for attempt in 0..3 {
+            pool.purge();
+            pool.purge();
+            world.server.finish(attempt, Ok(()));
+            assert!(caller.poll().is_none());
+        }
+        world.server.finish(3, Ok(()));
+        assert_eq!((caller.lent().id, pool.stats().generation), (3, 6));
+    }
+
+    #[test]
+    fn waiters_keep_their_order_over_a_purge() {
+        let world = World::new();
+        let pool = world.tasks(world.options().max_size(1));
+        let held = Caller::of(&pool).lent();
+        let mut callers = [Caller::waiting(&pool), Caller::waiting(&pool)];
+        pool.purge();
+        drop(held);
+        let first = callers[0].lent();
+        assert!(callers[1].poll().is_none());
+        drop(first);
+        assert_eq!(callers[1].lent().id, 1);
+    }
+
+    #[test]
+    fn an_attempt_of_the_generation_before_that_fails_is_told() {
+        let world = World::new();
+        world.server.hold();
+        let pool = world.tasks(world.options());
+        let mut caller = Caller::waiting(&pool);
+        pool.purge();
+        world.server.finish(0, Err(Refused));
+        assert_eq!(error(caller.poll().unwrap()), GetError::Connect(Refused));
+    }
+
+    #[test]
     fn the_pause_after_a_failure_ends() {
         let world = World::new();
         world.server.fail(1);
@@ -556,6 +597,23 @@ mod waiting {
             error.ends_with("; the last 1 attempts to connect failed"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn who_times_out_leaves_the_order_of_the_others() {
+        let world = World::new();
+        let pool = world.tasks(world.options().max_size(1));
+        let held = Caller::of(&pool).lent();
+        let mut first = Caller::waiting(&pool);
+        let mut hasty = Caller::within(&pool, SECOND);
+        assert!(hasty.poll().is_none());
+        let mut last = Caller::waiting(&pool);
+        world.clock.advance(SECOND);
+        assert!(matches!(error(hasty.poll().unwrap()), GetError::Timeout(_)));
+        drop(held);
+        assert!(last.poll().is_none());
+        drop(first.lent());
+        assert_eq!(last.lent().id, 0);
     }
 
     #[test]
@@ -866,6 +924,57 @@ mod keeping {
         let callers = [Caller::waiting(&pool), Caller::waiting(&pool)];
         assert_eq!(tenfold::task::block_on(pool.upkeep_async()), Ok(0));
         drop(callers);
+    }
+
+    #[test]
+    fn upkeep_closes_what_is_too_old_and_makes_others() {
+        let world = World::new();
+        let options = world.options().idle_timeout(60 * SECOND).min_idle(2);
+        let pool = world.threads(options);
+        assert_eq!(pool.upkeep(), Ok(2));
+        world.clock.advance(61 * SECOND);
+        assert_eq!(pool.upkeep(), Ok(2));
+        assert_eq!(world.server.closed().len(), 2);
+        assert_eq!((pool.stats().idle, world.server.made().len()), (2, 4));
+    }
+
+    #[test]
+    fn upkeep_of_a_purged_pool_makes_its_idle_ones_anew() {
+        let world = World::new();
+        let pool = world.threads(world.options().min_idle(2));
+        assert_eq!(pool.upkeep(), Ok(2));
+        assert_eq!(pool.upkeep(), Ok(0));
+        pool.purge();
+        assert_eq!((pool.stats().idle, pool.upkeep()), (0, Ok(2)));
+    }
+
+    #[test]
+    fn who_waits_while_the_pool_becomes_smaller_is_served_when_enough_are_gone() {
+        let world = World::new();
+        let pool = world.tasks(world.options().max_size(2));
+        let (one, two) = (Caller::of(&pool).lent(), Caller::of(&pool).lent());
+        let mut waiter = Caller::waiting(&pool);
+        pool.set_max_size(1).unwrap();
+        drop(one);
+        assert!(waiter.poll().is_none());
+        drop(two);
+        assert_eq!(waiter.lent().id, 1);
+        assert_eq!(world.server.closed(), [0]);
+    }
+
+    #[test]
+    fn a_pool_that_became_larger_and_smaller_again_serves_in_order() {
+        let world = World::new();
+        let pool = world.tasks(world.options().max_size(1));
+        let held = Caller::of(&pool).lent();
+        let mut callers = [Caller::waiting(&pool), Caller::waiting(&pool)];
+        pool.set_max_size(2).unwrap();
+        pool.set_max_size(1).unwrap();
+        assert!(callers[1].poll().is_none());
+        drop(held);
+        let first = callers[0].poll().and_then(Result::ok);
+        let second = callers[1].poll().and_then(Result::ok);
+        assert!(first.is_some() && second.is_none());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! p     answers as a primary      @N  at this position, 100 if not said     ~N  a lag of so many ms
 //! r     answers as a replica      /N  on this timeline, 1 if not said       !   receives from nobody
 //! x     does not answer           .N  in this term, 0 if not said           ^   receives
-//! zp zr belongs to another cluster                                          <N  its line left the one before there
+//! zp zr belongs to another cluster    >b  receives from that server         <N  its line left the one before there
 //! eof   a connection is lost      ov tr q   an overload, a passing failure, an error of the statement
 //! lost  the same, and what was sent may be done
 //! 25006 a write was refused       after these: - of an older generation, + of one that is yet to come
@@ -281,6 +281,10 @@ fn answer(word: &str) -> Probe {
     }
     if word.contains('^') {
         probe.receiving = Some(true);
+    }
+    if let Some((_, from)) = word.split_once('>') {
+        probe.receiving = Some(true);
+        probe.upstream = Some(format!("{}:1", &from[..1]).into());
     }
     if let Some(at) = number('<') {
         probe.history = vec![Fork {

@@ -239,6 +239,8 @@ impl Cluster {
         if s.role == Role::Replica {
             probe.received = Some(Position(s.log.len() as u64));
             probe.receiving = Some(s.connected);
+            let upstream = format!("s{}:1", s.following);
+            probe.upstream = s.connected.then(|| upstream.into());
         }
         probe.history.clone_from(&s.history);
         probe

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::scan::Scan;
 use super::sequence::{self, MovedSequence};
-use super::untold;
+use super::untold::{self, Untold};
 use super::{InspectedLog, PostgresLog};
 use crate::postgres::{PostgresConnection, PostgresConnector, PostgresError, history, salvage};
 use crate::replica::recovery::{ForkPoint, Incomplete, Recovered, Recovery, RecoveryReport};
@@ -192,9 +192,7 @@ impl PostgresRecovery {
         PostgresConnector<T>:
             AsyncConnector<Connection = PostgresConnection, Error = PostgresError>,
     {
-        let old = connector.connect(quarantined).await?;
-        let new = connector.connect(&self.new).await?;
-        let untold = untold::find(&self.scan, &old, &new).await?;
+        let (old, _, untold) = self.both(connector, quarantined).await?;
         Ok(PostgresLog::source(old).telling(untold))
     }
 
@@ -211,10 +209,24 @@ impl PostgresRecovery {
         PostgresConnector<T>:
             AsyncConnector<Connection = PostgresConnection, Error = PostgresError>,
     {
+        let (old, new, untold) = self.both(connector, quarantined).await?;
+        Ok(InspectedLog::new(Arc::clone(&self.scan), untold, old, new))
+    }
+
+    /// Connections to the old primary and the new one, and what none of the sources can tell of what was lost.
+    async fn both<T>(
+        &self,
+        connector: &PostgresConnector<T>,
+        quarantined: &Endpoint,
+    ) -> Result<(PostgresConnection, PostgresConnection, Untold), PostgresError>
+    where
+        PostgresConnector<T>:
+            AsyncConnector<Connection = PostgresConnection, Error = PostgresError>,
+    {
         let old = connector.connect(quarantined).await?;
         let new = connector.connect(&self.new).await?;
         let untold = untold::find(&self.scan, &old, &new).await?;
-        Ok(InspectedLog::new(Arc::clone(&self.scan), untold, old, new))
+        Ok((old, new, untold))
     }
 
     /// The new primary, to apply to.

@@ -1,5 +1,6 @@
-//! Writes while the role of the primary goes elsewhere, under every interleaving that shuttle's scheduler
-//! tries.
+//! Writes and reads while the role of the primary goes elsewhere, under every interleaving that shuttle's scheduler
+//! tries, and the board that most of them look at. All of it with atomics in sequence: what a weaker order of memory allows is not
+//! explored.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -10,7 +11,10 @@ use shuttle::thread;
 use super::ReplicaPool;
 use crate::replica::pool::PoolOptions;
 use crate::replica::topology::{Node, Settings};
-use crate::replica::{Connector, Endpoint, Epoch, Fault, Position, Probe, Prober, Role, SystemId};
+use crate::replica::{
+    CausalToken, Connector, Endpoint, Epoch, Fault, Fork, Position, Probe, Prober, ReadPreference,
+    Role, SystemId,
+};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::explore;
 use crate::time::{Instant, ManualClock};
@@ -23,6 +27,12 @@ struct Servers {
 }
 
 const SERVERS: [&str; 2] = ["first", "second"];
+const SYSTEM: SystemId = SystemId(7);
+
+/// How far each server has come in a timeline.
+const fn written(timeline: u64) -> u64 {
+    100 * timeline
+}
 
 impl Connector for Servers {
     type Connection = u64;
@@ -46,7 +56,13 @@ impl Prober for Servers {
             Role::Replica
         };
         let epoch = Epoch { timeline, term: 0 };
-        Ok(Probe::new(role, SystemId(7), epoch, Position(100)))
+        let mut probe = Probe::new(role, SYSTEM, epoch, Position(written(timeline)));
+        probe.history.extend((timeline == 2).then_some(Fork {
+            timeline: 2,
+            parent: 1,
+            at: Position(written(1)),
+        }));
+        Ok(probe)
     }
 }
 
@@ -95,6 +111,15 @@ impl World {
         }
         self.found.store(2, Ordering::SeqCst);
     }
+
+    /// The former primary is found to be a replica.
+    fn settle(&self) {
+        let monitor = self.pool.monitor();
+        while self.pool.topology().serving().is_empty() {
+            self.clock.advance(Duration::from_secs(1));
+            monitor.turn();
+        }
+    }
 }
 
 /// A write goes to the primary of the epoch that it is lent for, and to the last that was found.
@@ -119,6 +144,95 @@ fn a_write_is_of_one_epoch_and_of_the_last() {
         world.change();
         for writer in writers {
             writer.join().expect("no panic");
+        }
+        for (_, stats) in world.pool.stats() {
+            assert_eq!((stats.lent, stats.waiting), (0, 0));
+        }
+    });
+}
+
+/// What is accepted of the board was on it at one moment: a timeline, and what the replicas on it have. Of each one the primary was never
+/// a replica, and nobody has more than was written.
+#[test]
+fn a_view_of_the_board_is_of_one_topology() {
+    explore(400, || {
+        let world = World::new();
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                let core = Arc::clone(&world.pool.0);
+                thread::spawn(move || {
+                    let places = SERVERS.map(|name| {
+                        let routes = core.routes.load();
+                        let node = routes.topology.find(name).map(Node::id);
+                        let member = node.and_then(|node| routes.member(node));
+                        member.expect("it is a member").place()
+                    });
+                    // Who has this much of a timeline; `None` if it is not the board's.
+                    let have = |timeline, position| {
+                        let token = CausalToken::new(SYSTEM, timeline, Position(position));
+                        let token = ReadPreference::AtLeast(token, Duration::ZERO);
+                        let least = core.board.least(&token)?;
+                        Some(places.map(|place| core.board.has(place, least)))
+                    };
+                    for _ in 0..3 {
+                        let Some(stamp) = core.board.stamp() else {
+                            continue;
+                        };
+                        let something = [1, 2].map(|timeline| have(timeline, 0));
+                        let too_much = [1, 2].map(|timeline| have(timeline, written(timeline) + 1));
+                        if !core.board.is_still(stamp) {
+                            continue;
+                        }
+                        match something {
+                            [Some(replicas), None] => assert!(!replicas[0], "the first's own"),
+                            [None, Some(replicas)] => assert!(!replicas[1], "the second's own"),
+                            both => panic!("it is of one timeline: {both:?}"),
+                        }
+                        let anybody = too_much.into_iter().flatten().flatten().any(|has| has);
+                        assert!(!anybody, "more than was written");
+                    }
+                })
+            })
+            .collect();
+        world.change();
+        world.settle();
+        for reader in readers {
+            reader.join().expect("no panic");
+        }
+    });
+}
+
+/// A read goes to who is a replica at some moment of it, and by a token to who has what that stands for.
+#[test]
+fn a_read_is_of_a_server_that_is_a_replica_meanwhile() {
+    explore(300, || {
+        let world = World::new();
+        let readers: Vec<_> = (0..2)
+            .map(|reader| {
+                let (pool, found) = (world.pool.clone(), Arc::clone(&world.found));
+                let timeline = Arc::clone(&world.servers.timeline);
+                thread::spawn(move || {
+                    let token = CausalToken::new(SYSTEM, 1, Position(written(1)));
+                    let preference = match reader {
+                        0 => ReadPreference::ReplicaOnly,
+                        _ => ReadPreference::AtLeast(token, Duration::MAX),
+                    };
+                    for _ in 0..2 {
+                        let before = found.load(Ordering::SeqCst);
+                        let lent = pool.read_within(&preference, Duration::MAX);
+                        let after = timeline.load(Ordering::SeqCst);
+                        let server = *lent.expect("it waits");
+                        if reader == 0 && before == after {
+                            assert_eq!(server + before, 2, "the primary of {before} is no replica");
+                        }
+                    }
+                })
+            })
+            .collect();
+        world.change();
+        world.settle();
+        for reader in readers {
+            reader.join().expect("no panic");
         }
         for (_, stats) in world.pool.stats() {
             assert_eq!((stats.lent, stats.waiting), (0, 0));

@@ -179,6 +179,12 @@ pub enum FailoverRefused {
         /// The epoch.
         epoch: Epoch,
     },
+    /// The primary was not seen since the topology was made, and who it is does not follow: all servers but one would have to
+    /// answer, as replicas on one line of the log that receive from none but each other.
+    NeverSeen {
+        /// So many do not answer.
+        silent: usize,
+    },
     /// It is not certain that this server takes no more writes.
     NotFenced(NodeId),
     /// Too few of the synchronous standbys can be stopped for knowing every acknowledged write.
@@ -200,6 +206,13 @@ impl fmt::Display for FailoverRefused {
             Self::TooSoon { .. } => f.write_str("the last failover was too short a time ago"),
             Self::NoLease => f.write_str("there is no lease"),
             Self::Behind { epoch } => write!(f, "somebody else has promoted, to {epoch}"),
+            Self::NeverSeen { silent: 1 } => f.write_str(
+                "the primary was never seen, and the others are not all replicas on one line that receive from nobody",
+            ),
+            Self::NeverSeen { silent } => write!(
+                f,
+                "the primary was never seen, and {silent} servers do not answer: expected one, which it must be"
+            ),
             Self::NotFenced(node) => write!(f, "it is not certain that {node} takes no writes"),
             Self::NoQuorum { stopped, needed } => write!(
                 f,

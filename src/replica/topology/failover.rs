@@ -1,3 +1,4 @@
+use super::absent::Presumption;
 use super::authority::Right;
 use super::operation::Pending;
 use super::step::Step;
@@ -11,6 +12,7 @@ use crate::time::Instant;
 #[derive(Debug, Clone)]
 pub(super) struct Failover {
     pub suspicion: Option<Suspicion>,
+    pub presumption: Presumption,
     /// No failover before.
     pub not_before: Instant,
     pub last_ended: Option<Instant>,
@@ -50,9 +52,13 @@ pub(super) struct Suspicion {
 }
 
 impl Failover {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant, settings: &Settings) -> Self {
         Self {
             suspicion: None,
+            presumption: Presumption {
+                not_before: now + settings.operation_timeout,
+                is_made: false,
+            },
             not_before: now,
             last_ended: None,
             refused: None,
@@ -100,6 +106,7 @@ impl Failover {
             at(suspicion.since + settings.restart_grace);
         }
         at(self.not_before);
+        at(self.presumption.not_before);
         for pending in &self.operations {
             at(pending.deadline);
         }
@@ -177,6 +184,7 @@ impl Step<'_> {
     pub(super) fn stop_failover(&mut self) {
         let failover = &mut self.t.failover;
         failover.suspicion = None;
+        failover.presumption.is_made = false;
         failover.refused = None;
         failover.writable = NodeSet::default();
         failover.fenced = NodeSet::default();
@@ -202,7 +210,7 @@ impl Step<'_> {
         self.hurry_all();
     }
 
-    fn tell_refused(&mut self, why: FailoverRefused) {
+    pub(super) fn tell_refused(&mut self, why: FailoverRefused) {
         if self.t.failover.refused != Some(why) {
             self.t.failover.refused = Some(why);
             self.emit(Event::FailoverRefused(why));
@@ -315,6 +323,8 @@ impl Step<'_> {
         let line = self.t.epoch.map_or(0, |epoch| epoch.timeline);
         self.t.floor = self.t.floor.max(line.saturating_add(1));
         let failover = &mut self.t.failover;
+        // There is no way back to it, whoever it was.
+        failover.presumption.is_made = false;
         failover.attempts += 1;
         failover.ordered = failover.ordered.with(node);
         failover.writable = failover.writable.with(node);

@@ -43,6 +43,7 @@ impl Step<'_> {
             kept: None,
             history: Vec::new(),
             repoint: false,
+            stranded: None,
             follow_at: self.now,
         };
         if index == self.t.nodes.len() {
@@ -65,12 +66,16 @@ impl Step<'_> {
         }
         self.purge(id);
         self.t.nodes[id.index()] = None;
+        for node in self.t.nodes.iter_mut().flatten() {
+            if let Some(seen) = &mut node.seen {
+                seen.upstream.take_if(|upstream| *upstream == id);
+            }
+        }
         self.forget_operations(id);
         self.t.failover.forget(id);
         self.give_up_debts(id);
         if self.t.primary == Some(id) {
-            self.t.primary = None;
-            self.stop_failover();
+            self.forget_primary();
             if self.t.phase != Phase::Discovering {
                 self.enter(Phase::Leaderless);
                 self.hurry_all();

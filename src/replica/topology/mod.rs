@@ -56,7 +56,11 @@
 //! * A write that was refused for the role, as a lost connection, ends the generation of the server's connections and has it asked; faults of
 //!   older generations say nothing.
 //! * A replica that fails is out at once, and back when it has applied what the primary had written by then.
-//! * A primary is lost when it fails its probes for longer than it takes to restart it and no replica that can tell still receives from it.
+//! * A primary is lost when it fails its probes for longer than it takes to restart it and no replica that can tell still receives from it. One that
+//!   receives from another replica tells nothing about the primary, where it says so.
+//! * One that leads failovers and has never seen the primary presumes who it is only if every server but one answers, as a replica on one line
+//!   of the log that receives from nobody else; fence, lease and quorum are then as ever. Otherwise [`FailoverRefused::NeverSeen`] says so, and a
+//!   person decides: promote one by hand, and it is followed, or bring the missing servers back.
 //! * A read by a token goes to who has proven to have what it stands for. Where lines of the log have parted before it, it is
 //!   refused; where that is not known, as well.
 //! * A failover is led only with [`Promotion::Active`], by who has the right to; it fences first, and never promotes
@@ -69,11 +73,15 @@
 //! [`Lease`] that the primary itself depends on. And it trusts that no two promotions make the same timeline: PostgreSQL
 //! ensures that where standbys see each other's history files, in a shared archive.
 //!
+//! It remembers nothing beyond its process. One that is started anew takes the newest primary that it sees for the primary, which a former one is if it
+//! alone answers; and a former primary that the process before had fenced stays off until somebody starts it, and is then recovered.
+//!
 //! # Costs
 //!
 //! A step copies the snapshot if somebody else holds it, some hundred bytes a server. A selection allocates nothing: sets of
 //! servers are one word, so there are 64 at most.
 
+mod absent;
 mod authority;
 mod effect;
 mod election;

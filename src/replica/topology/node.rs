@@ -167,6 +167,9 @@ pub struct Node {
     pub(super) history: Vec<Fork>,
     /// A failover wanted its receiver stopped, or there has been another primary since: it is to be made to follow that one.
     pub(super) repoint: bool,
+    /// Since when it receives from nobody, if it has not since it was first seen: an earlier leader may have stopped it, and ended before
+    /// it had it follow again.
+    pub(super) stranded: Option<Instant>,
     /// When it may be made to follow again after that has failed.
     pub(super) follow_at: Instant,
 }
@@ -180,6 +183,8 @@ pub(super) struct Seen {
     pub applied: Position,
     pub reach: Position,
     pub receiving: Option<bool>,
+    /// The member that it receives from, if it does from one and says so.
+    pub upstream: Option<NodeId>,
     /// When it was last known to receive, or to be level with the primary.
     pub fresh_at: Instant,
     pub lag: Option<Duration>,

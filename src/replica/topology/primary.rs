@@ -155,6 +155,12 @@ impl Step<'_> {
                 }
                 self.refuse(id, Fenced::UnconfirmedEpoch);
             }
+        } else if self.t.failover.presumption.is_made && !(is_primary && self.t.phase.is_failover())
+        {
+            // As if nobody had been presumed: this is the first that is seen.
+            self.forget_primary();
+            self.t.epoch = None;
+            self.accept(id, epoch, answer.position);
         } else if self.t.line != Some(known.timeline) {
             // Known from a replica alone so far: this is whoever was to be found.
             self.accept(id, epoch, answer.position);
@@ -324,6 +330,8 @@ impl Step<'_> {
             if let Some(node) = self.t.get_mut(other) {
                 // Whoever promoted it. Those who cannot be reached have to be told as well, when they can be.
                 node.repoint |= leads && before.is_some();
+                // It has the time to receive by itself.
+                node.stranded = node.stranded.map(|_| self.now);
                 if let NodeState::CatchingUp { target } = &mut node.state {
                     *target = (*target).min(position);
                 }
@@ -450,10 +458,21 @@ impl Step<'_> {
         let line = self.t.epoch.map_or(0, |epoch| epoch.timeline);
         let receives = |node: &&super::Node| {
             let from_it = |s: Seen| s.receiving == Some(true) && s.epoch.timeline >= line;
-            node.seen.is_some_and(from_it) && !node.repoint
+            // A replica that hands on what it was sent is a witness itself.
+            let from_another = |s: Seen| {
+                let upstream = s.upstream.filter(|upstream| *upstream != id);
+                upstream.is_some_and(|upstream| self.hands_on(upstream, suspicion.since))
+            };
+            node.seen
+                .is_some_and(|seen| from_it(seen) && !from_another(seen))
+                && !node.repoint
         };
         let known = witnesses().next().is_some();
         let witness = witnesses().find(receives).map(super::Node::id);
+        if self.t.failover.presumption.is_made && witnesses().count() + 1 < self.t.members().count()
+        {
+            return false;
+        }
         if let Some(witness) = witness {
             if !suspicion.told {
                 self.emit(Event::PrimaryOnlyUnreachable { witness });

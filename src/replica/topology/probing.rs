@@ -7,6 +7,7 @@ use super::step::Step;
 use super::{Effect, Event, Fenced, NodeId, NodeState, Phase, ProbeId};
 use crate::replica::{Fault, Position, Probe, Role};
 use crate::rng::Rng;
+use crate::time::Instant;
 
 impl Step<'_> {
     pub(super) fn is_asked(&self, id: NodeId, probe: ProbeId) -> bool {
@@ -35,6 +36,8 @@ impl Step<'_> {
     fn note(&mut self, id: NodeId, answer: &Probe, rtt: Duration) {
         let (now, head, head_at) = (self.now, self.t.head, self.t.head_at);
         let is_known = self.t.epoch.is_some();
+        let upstream = self.upstream_of(id, answer);
+        let handed_on = upstream.and_then(|id| self.t.get(id)?.seen);
         let Some(node) = self.t.get_mut(id) else {
             return;
         };
@@ -44,8 +47,10 @@ impl Step<'_> {
         // Who has all that the primary was seen to have is no older than that sight.
         let level = is_known && answer.position >= head;
         let is_fresh = level || answer.receiving != Some(false);
-        let fresh_at = match before {
-            Some(seen) if !is_fresh => seen.fresh_at,
+        let fresh_at = match (before, handed_on) {
+            (Some(seen), _) if !is_fresh => seen.fresh_at,
+            // What another replica hands on is no fresher than what it gets.
+            (_, Some(other)) if !level && other.fresh_at < other.at => other.fresh_at,
             _ => now,
         };
         let lag = match answer.lag {
@@ -55,6 +60,13 @@ impl Step<'_> {
             // What it says of itself may be from when it last received.
             Some(lag) => Some(lag.max(now.saturating_since(fresh_at))),
             None => None,
+        };
+        let is_first = node.kept.is_none();
+        node.stranded = match answer.receiving {
+            Some(false) if answer.role == Role::Replica => {
+                node.stranded.or(is_first.then_some(now))
+            }
+            _ => None,
         };
         if answer.role == Role::Replica {
             node.kept = Some((answer.epoch.timeline, answer.reach()));
@@ -70,6 +82,7 @@ impl Step<'_> {
             applied: answer.position,
             reach: answer.reach(),
             receiving: answer.receiving,
+            upstream,
             fresh_at,
             lag,
             at: now,
@@ -78,6 +91,20 @@ impl Step<'_> {
                 .filter(same)
                 .map_or(1, |s| s.repeated.saturating_add(1)),
         });
+    }
+
+    fn upstream_of(&self, id: NodeId, answer: &Probe) -> Option<NodeId> {
+        let address = answer.upstream.as_deref()?;
+        let receives = answer.role == Role::Replica && answer.receiving == Some(true);
+        let mut others = self.t.members().filter(|node| node.id() != id);
+        let upstream = others.find(|node| receives && node.endpoint().address() == address);
+        upstream.map(super::Node::id)
+    }
+
+    /// Whether whoever receives from this one gets what another server has written: it has answered as a replica since.
+    pub(super) fn hands_on(&self, id: NodeId, since: Instant) -> bool {
+        let seen = self.t.get(id).and_then(|node| node.seen);
+        seen.is_some_and(|seen| seen.role == Role::Replica && seen.at >= since)
     }
 
     pub(super) fn refuse_stranger(&mut self, id: NodeId) {

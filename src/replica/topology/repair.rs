@@ -134,12 +134,15 @@ impl Step<'_> {
             return;
         };
         let (now, line) = (self.now, self.t.epoch.map_or(0, |epoch| epoch.timeline));
+        // As long as another leader's orders may be under way, and long enough for it to receive by itself.
+        let patience = self.t.settings.operation_timeout;
         let waits = |node: &&Node| {
             let astray = node.seen.is_some_and(|seen| {
                 seen.role == Role::Replica
                     && (seen.epoch.timeline < line && seen.receiving != Some(true))
             });
-            (node.repoint || astray)
+            let stranded = node.stranded.is_some_and(|since| since + patience <= now);
+            (node.repoint || astray || stranded)
                 && node.id() != primary
                 && node.role() == Some(Role::Replica)
                 && !matches!(node.state, NodeState::Fenced(_))
@@ -185,6 +188,7 @@ impl Step<'_> {
             if let Some(replica) = self.t.get_mut(node) {
                 if outcome == Some(Outcome::Done) {
                     replica.repoint = false;
+                    replica.stranded = None;
                 }
                 // Long enough to be seen to receive, if it worked.
                 replica.follow_at = now + settings.retry_after;

@@ -3,14 +3,14 @@ use std::time::Duration;
 use super::lineage::Kept;
 use super::snapshot::Snapshot;
 use super::{Node, NodeId, NodeSet, Phase, Topology};
-use crate::replica::{CausalToken, Position, ReadPreference, SystemId};
+use crate::replica::{CausalToken, Position, ReadPreference, SystemId, TagSet};
 
 /// Where a read may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Selection {
-    /// To any of these. The primary is one of them only for [`ReadPreference::Any`] and [`ReadPreference::Tag`], and then
-    /// counts against its share for reads.
+    /// To any of these. The primary is one of them only for [`ReadPreference::Any`], [`ReadPreference::Tag`] and
+    /// [`ReadPreference::Tagged`], and then counts against its share for reads.
     Nodes(NodeSet),
     /// To the primary, which was asked for by name.
     Primary(NodeId),
@@ -53,6 +53,12 @@ pub enum SelectError {
         key: Box<str>,
         /// Its value.
         value: Box<str>,
+    },
+    /// No server with all the tags of any of the sets serves.
+    #[error("no server with all the tags of one of {sets} sets serves")]
+    NoTagSet {
+        /// How many sets there are.
+        sets: usize,
     },
     /// What the token stands for was lost in a failover.
     #[error("what token {token} stands for was lost: the log went on from {fork}")]
@@ -135,6 +141,15 @@ impl Snapshot {
                     key: key.clone(),
                     value: value.clone(),
                 })
+            }
+            ReadPreference::Tagged(sets) => {
+                let all = writer.map_or(replicas, |writer| replicas.with(writer));
+                let tagged =
+                    |set: &TagSet| some(self.only(all, |node| set.matches(&node.endpoint)));
+                let mut found = sets.iter().filter_map(tagged);
+                found
+                    .next()
+                    .ok_or(SelectError::NoTagSet { sets: sets.len() })
             }
             ReadPreference::MaxLag(limit) => {
                 // What was so when it answered may have grown by an interval since.

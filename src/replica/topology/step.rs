@@ -22,7 +22,7 @@ impl Topology {
             head: Position(0),
             head_at: now,
             discovery_ends: now + settings.probe_timeout,
-            failover: Failover::new(now),
+            failover: Failover::new(now, &settings),
             debts: Vec::new(),
             numbers: 0,
             wake: Instant::NEVER,
@@ -104,6 +104,7 @@ impl Step<'_> {
         self.overdue_probes();
         self.overdue_operations();
         self.conclude_discovery();
+        self.judge_absence();
         self.judge_suspicion();
         self.go_on_with_failover();
         self.repair();
