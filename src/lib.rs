@@ -33,6 +33,7 @@
 //! | Somebody logs out, and a slower request logs them in again | `session` |
 //! | A server restarts, and its users are logged out | `session::sticky` |
 //! | Redis is down for a second, and everybody is logged out | `redis::RedisStore`, `postgres::sessions`, `session::web` |
+//! | The same, and pages shall go on working | `session::serve_stale` |
 //! | Two tabs refresh with one token, and the user is thrown out | `session::token` |
 //! | Disk code was never tried on a disk that fails | [`queue::storage`], with `SimDisk` |
 //! | Strangers choose the keys | [`hash::TableHasher`], keyed, in every table |
@@ -64,7 +65,7 @@
 //! | `tower`, `axum` | no | `session::web`, `session` |
 //! | `tower-sessions` | no | `session::TowerSessions`, `session` |
 //!
-//! With `cache` and `queue` there is [`queue_journal`], which joins them.
+//! With `cache` and `queue` there is [`queue_journal`], which joins them; with `cache` and `session`, `session::serve_stale`.
 //!
 //! Without any feature there are [`time`] and [`rng`].
 #![cfg_attr(docsrs, feature(doc_cfg))]

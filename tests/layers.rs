@@ -28,7 +28,7 @@ const MODULES: &[Module] = &[
     ),
     composition(
         "session",
-        &["hash", "rng", "router", "stats", "sync", "time"],
+        &["cache", "hash", "rng", "router", "stats", "sync", "time"],
     ),
     adapter("postgres", &["cache", "replica", "session", "sync", "time"]),
     adapter("redis", &["cache", "session", "sync", "time"]),

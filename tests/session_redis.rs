@@ -1,7 +1,11 @@
 //! Sessions in a real Redis server: the promises of every store, and the server's bad days.
 
+#[path = "redis/copies.rs"]
+mod copies;
 #[path = "redis/outages.rs"]
 mod outages;
+#[path = "redis/replicas.rs"]
+mod replicas;
 #[path = "redis/rubbish.rs"]
 mod rubbish;
 #[path = "redis/server.rs"]
@@ -351,6 +355,37 @@ fn what_is_no_session_under_the_key_of_one_is_an_error_and_can_be_revoked() {
                 assert!(store.sessions_of("ada").await.unwrap().is_empty());
             }
         }
+    });
+}
+
+#[test]
+fn one_node_of_several_says_what_to_ask_instead() {
+    run(async {
+        let nodes = Server::start_two_of_a_cluster();
+        let store = patient(&nodes[0].url()).build().unwrap();
+        let (mut here, mut elsewhere) = (0, 0);
+        while here == 0 || elsewhere == 0 {
+            match store.create(None, b"".as_slice()).await {
+                Ok(_) => here += 1,
+                Err(CreateError::Unavailable(why)) => {
+                    assert!(matches!(why, Unavailable::Misdirected { .. }), "{why:?}");
+                    assert!(!why.may_have_happened());
+                    assert!(
+                        why.to_string().contains("a proxy before the cluster"),
+                        "{why}"
+                    );
+                    elsewhere += 1;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        // A slot on its way to another node, for a load too.
+        let asking = rubbish::answering(b"-ASK 5 127.0.0.1:1\r\n");
+        let store = patient(&asking).build().unwrap();
+        let token = tenfold::session::SessionToken::draw().unwrap();
+        let why = store.load(&token).await.unwrap_err();
+        assert!(matches!(why, Unavailable::Misdirected { .. }), "{why:?}");
+        assert_eq!(store.breaker(), tenfold::cache::tier::BreakerState::Closed);
     });
 }
 

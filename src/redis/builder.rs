@@ -7,6 +7,7 @@ use super::error::RedisBuildError;
 use super::functions::Functions;
 use super::keys::Keys;
 use super::link::{Link, Patience};
+use super::replicas::Replicas;
 use super::store::RedisStore;
 use crate::session::{BuildError, PerUser};
 use crate::time::Clock;
@@ -44,6 +45,7 @@ pub struct RedisStoreBuilder {
     per_user: PerUser,
     max_data: usize,
     patience: Patience,
+    replicas: Option<Replicas>,
     only_scripts: bool,
 }
 
@@ -75,6 +77,7 @@ impl RedisStoreBuilder {
                 pause: Duration::from_secs(1),
                 clock: Clock::system(),
             },
+            replicas: None,
             only_scripts: false,
         })
     }
@@ -143,6 +146,23 @@ impl RedisStoreBuilder {
         self
     }
 
+    /// Answers no change before so many replicas have it (`WAIT`), or this time is over, in whole milliseconds; then the
+    /// call fails with [`NotReplicated`](crate::session::Unavailable::NotReplicated), which says that the change *is* made, and
+    /// holds what would have been answered. Without this, and with none wanted, no replica is waited for.
+    ///
+    /// What that promises: a replica that acknowledged has the change in its memory, so a failover to it does not undo
+    /// it. What it does not: that a failover chooses such a replica (Sentinel prefers the one that has heard most; nobody is bound to),
+    /// that a change that failed is undone, or that anything is on a disk. Wanting as many replicas as there are leaves no choice to a
+    /// failover, and makes changes fail when one of them is away. A revocation that was not replicated can be repeated until it is.
+    ///
+    /// Changes take a second connection, which those who wait hold up for each other: two times `WAIT` at most, however many come
+    /// at once. Loads do not wait, nor does the moving of idle deadlines. A change then takes up to
+    /// [`op_timeout`](Self::op_timeout) and `limit` for each step.
+    pub fn replicas(mut self, wanted: u32, limit: Duration) -> Self {
+        self.replicas = (wanted > 0).then_some(Replicas { wanted, limit });
+        self
+    }
+
     /// Uses scripts (`EVALSHA`) also where the server knows functions, as behind a proxy that passes those to one of
     /// several servers. Without this, scripts are used where there are no functions, or no right to load them.
     pub fn only_scripts(mut self) -> Self {
@@ -186,6 +206,13 @@ impl RedisStoreBuilder {
                 return Err(wrong(setting, "more than 0", found).into());
             }
         }
+        if let Some(Replicas { limit, .. }) = self.replicas
+            && (limit.is_zero() || limit > MAX_WAIT)
+        {
+            let expected = "more than 0 and at most a minute, in microseconds";
+            let found = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+            return Err(wrong("replicas", expected, found).into());
+        }
         if Handle::try_current().is_err() {
             return Err(RedisBuildError::NoRuntime);
         }
@@ -197,7 +224,8 @@ impl RedisStoreBuilder {
             per_user: self.per_user,
             max_data: self.max_data,
         };
-        let link = Link::new(self.client, self.patience).map_err(RedisBuildError::Address)?;
+        let link = Link::new(self.client, self.patience, self.replicas)
+            .map_err(RedisBuildError::Address)?;
         let functions = Functions::new(self.only_scripts);
         Ok(RedisStore::new(
             settings,
@@ -224,3 +252,6 @@ fn whole(setting: &'static str, duration: Duration) -> Result<u32, BuildError> {
 }
 
 const MAX_SECONDS: u32 = 20 * 366 * 24 * 3600;
+
+/// A caller who waits longer has gone.
+const MAX_WAIT: Duration = Duration::from_secs(60);

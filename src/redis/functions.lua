@@ -18,6 +18,7 @@ local function read(value)
   end
   local session = {}
   session.created, session.seen, session.last, session.version = struct.unpack('<I4I4I4I8', value, 5)
+  session.stamp = string.sub(value, 17, 24)
   local kind = string.byte(value, 2)
   if kind == 0 then
     session.whose, session.data = '', string.sub(value, 25)
@@ -37,8 +38,17 @@ local function expire(key, second)
   redis.call('EXPIREAT', key, string.format('%.0f', second))
 end
 
-local function malformed()
-  return redis.error_reply('TENFOLD the value of the key is no session')
+-- The session under a key; without one nothing, and what to answer then.
+local function find(key)
+  local value = redis.call('GET', key)
+  if not value then
+    return nil, { 'gone' }
+  end
+  local session = read(value)
+  if not session then
+    return nil, redis.error_reply('TENFOLD the value of the key is no session')
+  end
+  return session
 end
 
 -- Answers the version under which it was written. It is a time, so that a server which forgot its latest writes
@@ -117,15 +127,11 @@ local function create(keys, args)
     return { 'occupied' }
   end
   local session = { whose = args[3], data = args[4] }
-  local before = nil
+  local before, none
   if old then
-    local value = redis.call('GET', old)
-    if not value then
-      return { 'gone' }
-    end
-    before = read(value)
+    before, none = find(old)
     if not before then
-      return malformed()
+      return none
     end
     session.version, session.data = before.version, before.data
   end
@@ -153,15 +159,11 @@ local function create(keys, args)
   return { 'ok', write(key, session, tonumber(args[1])) }
 end
 
--- KEYS: the session. ARGV: idle. Answers when that was, or nothing if there is none.
+-- KEYS: the session. ARGV: idle. Answers when that was.
 local function touch(keys, args)
-  local value = redis.call('GET', keys[1])
-  if not value then
-    return false
-  end
-  local session = read(value)
+  local session, none = find(keys[1])
   if not session then
-    return malformed()
+    return none
   end
   local seconds = time()
   redis.call('SETRANGE', keys[1], 8, struct.pack('<I4', seconds))
@@ -171,17 +173,12 @@ end
 
 -- KEYS: the session. ARGV: idle, the version it has to have, data.
 local function save(keys, args)
-  local value = redis.call('GET', keys[1])
-  if not value then
-    return { 'gone' }
-  end
-  local session = read(value)
+  local session, none = find(keys[1])
   if not session then
-    return malformed()
+    return none
   end
-  local version = string.sub(value, 17, 24)
-  if version ~= args[2] then
-    return { 'conflict', version }
+  if session.stamp ~= args[2] then
+    return { 'conflict', session.stamp }
   end
   session.data = args[3]
   return { 'ok', write(keys[1], session, tonumber(args[1])) }
@@ -189,13 +186,9 @@ end
 
 -- KEYS: the session, and the key it gets. ARGV: idle.
 local function cycle(keys, args)
-  local value = redis.call('GET', keys[1])
-  if not value then
-    return { 'gone' }
-  end
-  local session = read(value)
+  local session, none = find(keys[1])
   if not session then
-    return malformed()
+    return none
   end
   if redis.call('EXISTS', keys[2]) == 1 then
     return { 'occupied' }
@@ -209,16 +202,12 @@ end
 
 -- KEYS: the session. Answers its version and data.
 local function take(keys)
-  local value = redis.call('GET', keys[1])
-  if not value then
-    return { 'gone' }
-  end
-  local session = read(value)
+  local session, none = find(keys[1])
   if not session then
-    return malformed()
+    return none
   end
   remove(keys[1], session)
-  return { 'ok', string.sub(value, 17, 24), session.data }
+  return { 'ok', session.stamp, session.data }
 end
 
 -- KEYS: the session. Answers whether there was one.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use redis::{Cmd, ErrorKind, Script, ServerErrorKind, Value};
 use sha2::{Digest, Sha256};
 
-use super::link::{Failure, Link, says};
+use super::link::{Failure, Link, Way, says};
 use crate::session::Unavailable;
 use crate::sync::atomic::{AtomicU32, Ordering};
 
@@ -61,61 +61,64 @@ impl Functions {
     pub(super) async fn call(
         &self,
         link: &Link,
+        way: &Way,
         function: Function,
         keys: &[&str],
         args: &[&[u8]],
     ) -> Result<Value, Unavailable> {
         if self.are_scripts.load(Ordering::Relaxed) == 0 {
-            match self.call_function(link, function, keys, args).await {
+            match self.call_function(link, way, function, keys, args).await {
                 Err(Failure::Answered(error)) if has_no_functions(&error) => {
                     self.are_scripts.store(1, Ordering::Relaxed);
                 }
                 answer => return Ok(answer?),
             }
         }
-        Ok(self.call_script(link, function, keys, args).await?)
+        Ok(self.call_script(link, way, function, keys, args).await?)
     }
 
     async fn call_function(
         &self,
         link: &Link,
+        way: &Way,
         function: Function,
         keys: &[&str],
         args: &[&[u8]],
     ) -> Result<Value, Failure> {
         let name = format!("{}_{}", self.name, function.name());
         let call = command("FCALL", &name, keys, args);
-        match link.ask(&call).await {
+        match link.ask(way, &call).await {
             Err(Failure::Answered(error)) if is_unknown(&error) => {}
             answer => return answer,
         }
         let mut load = redis::cmd("FUNCTION");
         load.arg("LOAD").arg(&self.library);
-        match link.ask(&load).await {
+        match link.ask(way, &load).await {
             // Somebody else was faster.
             Err(Failure::Answered(error)) if says(&error, |_, text| text.contains("exists")) => {}
             answer => {
                 answer?;
             }
         }
-        link.ask(&call).await
+        link.ask(way, &call).await
     }
 
     async fn call_script(
         &self,
         link: &Link,
+        way: &Way,
         function: Function,
         keys: &[&str],
         args: &[&[u8]],
     ) -> Result<Value, Failure> {
         let script = &self.scripts[function as usize];
         let call = command("EVALSHA", script.get_hash(), keys, args);
-        match link.ask(&call).await {
+        match link.ask(way, &call).await {
             Err(Failure::Answered(error)) if is_unknown(&error) => {}
             answer => return answer,
         }
         let code = [SOURCE, "\nreturn ", function.name(), "(KEYS, ARGV)\n"].concat();
-        link.ask(&command("EVAL", &code, keys, args)).await
+        link.ask(way, &command("EVAL", &code, keys, args)).await
     }
 }
 

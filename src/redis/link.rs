@@ -1,14 +1,19 @@
-//! The way to the server: one connection for all calls, an end to each, and a breaker before them.
+//! The way to the server: one connection for all calls, or another one for changes that replicas have to have; an
+//! end to each call, and a breaker before them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Value};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError,
+    RedisResult, Value,
+};
 use tokio::runtime::Handle;
 
+use super::replicas::{Line, Replicas, Turns};
 use crate::cache::tier::{Breaker, BreakerState};
-use crate::session::Unavailable;
+use crate::session::{Made, Unavailable};
 use crate::sync::Mutex;
 use crate::time::Clock;
 
@@ -16,8 +21,19 @@ pub(super) struct Link {
     client: Client,
     /// Shared by all calls; replaced when the breaker opens.
     manager: Mutex<ConnectionManager>,
+    /// For changes that replicas have to have.
+    line: tokio::sync::Mutex<Option<Arc<Line>>>,
+    replicas: Option<Replicas>,
     breaker: Breaker,
     patience: Patience,
+}
+
+/// Which connection a call takes.
+pub(super) enum Way {
+    /// That of all calls.
+    Shared,
+    /// That of changes.
+    Own(Arc<Line>),
 }
 
 /// When to give up, and for how long.
@@ -46,12 +62,18 @@ pub(super) enum Failure {
 
 impl Link {
     /// The first call connects. Has to be called on a runtime.
-    pub(super) fn new(client: Client, patience: Patience) -> RedisResult<Self> {
+    pub(super) fn new(
+        client: Client,
+        patience: Patience,
+        replicas: Option<Replicas>,
+    ) -> RedisResult<Self> {
         let Patience {
             failures, pause, ..
         } = patience;
         Ok(Self {
             manager: Mutex::new(manager(&client, &patience)?),
+            line: tokio::sync::Mutex::new(None),
+            replicas,
             breaker: Breaker::new(failures, pause, patience.clock.clone()),
             client,
             patience,
@@ -62,10 +84,79 @@ impl Link {
         self.breaker.state()
     }
 
+    /// The way for a change: all steps of it have to take the same.
+    pub(super) async fn way(&self) -> Result<Way, Unavailable> {
+        let Some(replicas) = self.replicas else {
+            return Ok(Way::Shared);
+        };
+        let mut place = self.line.lock().await;
+        if let Some(line) = &*place {
+            return Ok(Way::Own(Arc::clone(line)));
+        }
+        let limit = self.patience.limit;
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(limit * 2))
+            .set_response_timeout(Some(limit + replicas.limit));
+        let connect = self
+            .client
+            .get_multiplexed_async_connection_with_config(&config);
+        let line = Arc::new(Line {
+            connection: self.run(limit, connect).await?,
+            turns: Turns::default(),
+        });
+        *place = Some(Arc::clone(&line));
+        Ok(Way::Own(line))
+    }
+
     /// Makes one call.
-    pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, Failure> {
-        let mut manager = self.manager.lock().clone();
-        self.run(command.query_async(&mut manager)).await
+    pub(super) async fn ask(&self, way: &Way, command: &Cmd) -> Result<Value, Failure> {
+        let limit = self.patience.limit;
+        match way {
+            Way::Shared => {
+                let mut manager = self.manager.lock().clone();
+                self.run(limit, command.query_async(&mut manager)).await
+            }
+            Way::Own(line) => self.ask_on(line, command).await,
+        }
+    }
+
+    /// Waits until enough replicas have what was changed this way.
+    pub(super) async fn settle(&self, way: &Way, made: Made) -> Result<(), Unavailable> {
+        let (Some(replicas), Way::Own(line)) = (self.replicas, way) else {
+            return Ok(());
+        };
+        let acknowledged = line.turns.acknowledged(async {
+            let mut wait = redis::cmd("WAIT");
+            let millis = replicas.limit.as_millis().max(1) as u64;
+            wait.arg(replicas.wanted).arg(millis);
+            match self.ask_on(line, &wait).await? {
+                Value::Int(acknowledged) => Ok(u32::try_from(acknowledged).unwrap_or(0)),
+                _ => Err(Unavailable::Malformed {
+                    expected: "a number of replicas",
+                }),
+            }
+        });
+        replicas.judge(made, acknowledged.await)
+    }
+
+    /// What is asked here may have to wait until replicas have what was asked before.
+    async fn ask_on(&self, line: &Arc<Line>, command: &Cmd) -> Result<Value, Failure> {
+        let waits = self
+            .replicas
+            .map_or(Duration::ZERO, |replicas| replicas.limit);
+        let limit = self.patience.limit + waits;
+        let mut connection = line.connection.clone();
+        let answer = self.run(limit, command.query_async(&mut connection)).await;
+        if let Err(Failure::Dropped(_) | Failure::Other(_)) = answer {
+            let mut place = self.line.lock().await;
+            if place
+                .as_ref()
+                .is_some_and(|current| Arc::ptr_eq(current, line))
+            {
+                *place = None;
+            }
+        }
+        answer
     }
 
     /// Makes calls that only read: once more, if the connection turns out to be a lost one.
@@ -74,10 +165,11 @@ impl Link {
         T: FromRedisValue + Send,
     {
         let mut manager = self.manager.lock().clone();
-        match self.run(calls.query_async(&mut manager)).await {
+        let limit = self.patience.limit;
+        match self.run(limit, calls.query_async(&mut manager)).await {
             Err(Failure::Dropped(_)) => {
                 let mut manager = self.manager.lock().clone();
-                self.run(calls.query_async(&mut manager)).await
+                self.run(limit, calls.query_async(&mut manager)).await
             }
             answer => answer,
         }
@@ -85,6 +177,7 @@ impl Link {
 
     async fn run<T>(
         &self,
+        limit: Duration,
         call: impl Future<Output = RedisResult<T>> + Send,
     ) -> Result<T, Failure> {
         if Handle::try_current().is_err() {
@@ -95,9 +188,8 @@ impl Link {
             let pause = self.patience.pause;
             return Err(Failure::Other(Unavailable::Suspended { pause }));
         };
-        let limit = self.patience.limit;
         let answer = match tokio::time::timeout(limit, call).await {
-            Ok(answer) => answer.map_err(|error| self.failure(error)),
+            Ok(answer) => answer.map_err(|error| failure(error, limit)),
             Err(_) => Err(Failure::Other(Unavailable::TimedOut { limit })),
         };
         if let Ok(_) | Err(Failure::Answered(_)) = answer {
@@ -120,24 +212,6 @@ impl Link {
             drop(old);
         }
     }
-
-    fn failure(&self, error: RedisError) -> Failure {
-        match error.kind() {
-            ErrorKind::Server(_) | ErrorKind::Extension => Failure::Answered(error),
-            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => {
-                Failure::Other(Unavailable::Malformed {
-                    expected: "an answer in the protocol of Redis",
-                })
-            }
-            _ if error.is_timeout() => Failure::Other(Unavailable::TimedOut {
-                limit: self.patience.limit,
-            }),
-            _ if error.is_connection_dropped() => {
-                Failure::Dropped(Unavailable::Unreachable(Arc::new(error)))
-            }
-            _ => Failure::Other(Unavailable::Unreachable(Arc::new(error))),
-        }
-    }
 }
 
 impl From<Failure> for Unavailable {
@@ -146,9 +220,29 @@ impl From<Failure> for Unavailable {
             Failure::Answered(error) if is_about_the_value(&error) => Self::Malformed {
                 expected: "a session under the key of one",
             },
+            Failure::Answered(error) if is_of_a_cluster(&error) => Self::Misdirected {
+                expected: "a Redis server that has all sessions, or a proxy before the cluster that \
+                           this is a node of",
+            },
             Failure::Answered(error) => Self::Refused(Arc::new(error)),
             Failure::Dropped(unavailable) | Failure::Other(unavailable) => unavailable,
         }
+    }
+}
+
+fn failure(error: RedisError, limit: Duration) -> Failure {
+    match error.kind() {
+        ErrorKind::Server(_) | ErrorKind::Extension => Failure::Answered(error),
+        ErrorKind::Parse | ErrorKind::UnexpectedReturnType => {
+            Failure::Other(Unavailable::Malformed {
+                expected: "an answer in the protocol of Redis",
+            })
+        }
+        _ if error.is_timeout() => Failure::Other(Unavailable::TimedOut { limit }),
+        _ if error.is_connection_dropped() => {
+            Failure::Dropped(Unavailable::Unreachable(Arc::new(error)))
+        }
+        _ => Failure::Other(Unavailable::Unreachable(Arc::new(error))),
     }
 }
 
@@ -158,6 +252,11 @@ fn is_about_the_value(error: &RedisError) -> bool {
         // Older servers put the code of what fails in a script into the text.
         matches!(code, "WRONGTYPE" | "TENFOLD") || detail.contains("WRONGTYPE")
     })
+}
+
+/// Whether the server says that another node of its cluster has to be asked, and the store knows but this one.
+fn is_of_a_cluster(error: &RedisError) -> bool {
+    says(error, |code, _| matches!(code, "MOVED" | "ASK"))
 }
 
 /// Whether an error of the server fits.

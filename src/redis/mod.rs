@@ -72,8 +72,9 @@
 //! | AOF, `appendfsync always` | nothing acknowledged |
 //! | failover to a replica (Sentinel, cluster, cloud) | what the replica had not received, usually milliseconds; on the wrong side of a partition all, until `min-replicas-to-write` stops it |
 //!
-//! `WAIT` would narrow the last row, but holds up the one connection that all calls share, so it is not used. Where a log-out has to hold through a failover,
-//! say so where nothing is forgotten as well: in a database, or to a [`Denylist`](crate::session::token::Denylist).
+//! With [`replicas`](RedisStoreBuilder::replicas) a change is not answered before so many replicas have it (`WAIT`), which narrows the last row
+//! to failovers that choose another one; a change that too few have acknowledged is an error that says so, and stays made. Where a log-out has to hold through
+//! whatever happens, say so where nothing is forgotten as well: in a database, or to a [`Denylist`](crate::session::token::Denylist).
 //!
 //! Keys that are evicted are forgotten too, and an index with them, without which nobody knows whose sessions to end. That is why
 //! [`RedisStore::check`] insists on `maxmemory-policy noeviction`.
@@ -82,19 +83,20 @@
 //!
 //! No call has keys of two slots, in the text or found on the way: the tests run on a server with
 //! `cluster-enabled`, which would refuse. There are 256 tags, so as many places to lie. The store itself talks to one address: a server, or a
-//! proxy before a cluster (see [`only_scripts`](RedisStoreBuilder::only_scripts)); it follows no `MOVED`, which is an error.
+//! proxy before a cluster (see [`only_scripts`](RedisStoreBuilder::only_scripts)). A node that has some of the slots answers `MOVED` or `ASK` for the
+//! others. The store does not follow them; that is [`Misdirected`](crate::session::Unavailable::Misdirected), which says what to give it instead.
 //!
 //! # What it costs
 //!
-//! One round trip per call; two for a load that moves the deadline, three for a log-in that changes the tag. One connection per
-//! store, over which calls of all tasks are sent without waiting for each other. A session takes its data, 24 bytes, with a user 20 and the
+//! One round trip per call; two for a load that moves the deadline, three for a log-in that changes the tag; one more for a change that waits for replicas. One connection per
+//! store, or two with those, over which calls of all tasks are sent without waiting for each other. A session takes its data, 24 bytes, with a user 20 and the
 //! name more, and what Redis needs for its key and deadline; an index some 150 bytes and 45 per session. 100,000 users with a session of 256
 //! bytes each took Redis 7.0 71 MB. A token for a user takes 256 draws and
 //! hashes on average. `revoke_user` and lists take time in proportion to the user's sessions, in which the server does nothing else.
 //!
 //! # What it is not
 //!
-//! No cache: each load asks the server. No cluster client. No encryption of its own: who reads the server's memory reads names and
+//! No cache: each load asks the server; in a [`ServeStale`](crate::session::serve_stale::ServeStale) they are answered for a while when it is down. No cluster client. No encryption of its own: who reads the server's memory reads names and
 //! data, and who writes to it logs in as anybody; what `rediss://` needs, is a feature of the crate `redis`.
 //!
 //! # References
@@ -108,8 +110,12 @@ mod functions;
 mod keys;
 mod link;
 mod record;
+mod replicas;
 mod reply;
 mod store;
+#[cfg(feature = "test-util")]
+#[doc(hidden)]
+pub mod untrusted;
 
 pub use builder::RedisStoreBuilder;
 pub use error::{CheckError, RedisBuildError};

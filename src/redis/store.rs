@@ -7,12 +7,12 @@ use super::builder::{RedisStoreBuilder, Settings};
 use super::error::{CheckError, RedisBuildError};
 use super::functions::{Function, Functions};
 use super::keys::{Keys, Tag, hash_of, session_of};
-use super::link::Link;
+use super::link::{Link, Way};
 use super::record::{Record, whose};
 use super::reply::{self, Reply};
 use crate::cache::tier::BreakerState;
 use crate::session::{
-    AsyncSessionStore, CreateError, CycleError, Loaded, PerUser, RevokeError, SaveError,
+    AsyncSessionStore, CreateError, CycleError, Loaded, Made, PerUser, RevokeError, SaveError,
     SessionInfo, SessionKey, SessionToken, Unavailable, UserId, Version,
 };
 
@@ -95,11 +95,15 @@ impl RedisStore {
 
     async fn call(
         &self,
+        way: &Way,
         function: Function,
         keys: &[&str],
         args: &[&[u8]],
     ) -> Result<Value, Unavailable> {
-        self.functions.call(&self.link, function, keys, args).await
+        let Self {
+            functions, link, ..
+        } = self;
+        functions.call(link, way, function, keys, args).await
     }
 
     async fn look_up(
@@ -121,10 +125,16 @@ impl RedisStore {
         if touches && record.is_due(idle, touch_every, left) {
             let idle = idle.to_string();
             let args = [idle.as_bytes()];
-            match self.call(Function::Touch, &[&key], &args).await {
-                // It has ended just now.
-                Ok(Value::Nil) => return Ok(None),
-                Ok(seen) => record.touched(reply::number(&seen)?),
+            match self
+                .call(&Way::Shared, Function::Touch, &[&key], &args)
+                .await
+            {
+                Ok(Value::Int(seen)) => record.touched(seen),
+                Ok(answer) => match Reply::parse(answer)? {
+                    // It has ended just now.
+                    Reply::Gone => return Ok(None),
+                    _ => return Err(reply::unexpected()),
+                },
                 // It was there. If its deadline cannot be moved now, the next load tries again.
                 Err(_) => {}
             }
@@ -135,6 +145,7 @@ impl RedisStore {
     /// Puts a session under a token drawn for it, in place of another in the same slot, if given.
     async fn place(
         &self,
+        way: &Way,
         user: Option<&UserId>,
         data: &[u8],
         old: Option<&str>,
@@ -178,7 +189,7 @@ impl RedisStore {
                 .into_iter()
                 .flatten()
                 .collect();
-            let reply = self.call(Function::Create, &keys, &args).await?;
+            let reply = self.call(way, Function::Create, &keys, &args).await?;
             match Reply::parse(reply)? {
                 Reply::Ok(version) => return Ok(Placed::There(token, version)),
                 Reply::Gone => return Ok(Placed::Gone),
@@ -195,20 +206,21 @@ impl RedisStore {
     /// between is saved there too, where nobody else is.
     async fn move_to(
         &self,
+        way: &Way,
         token: &SessionToken,
         user: &UserId,
     ) -> Result<SessionToken, CycleError> {
         let Some(copied) = self.look_up(token, false).await? else {
             return Err(CycleError::Gone);
         };
-        let placed = self.place(Some(user), &copied, None).await;
+        let placed = self.place(way, Some(user), &copied, None).await;
         let (fresh, begun) = placed.map_err(cycle_error)?.there()?;
         let old = self.keys.session(token.key());
-        let reply = self.call(Function::Take, &[&old], &[]).await?;
+        let reply = self.call(way, Function::Take, &[&old], &[]).await?;
         match Reply::parse(reply)? {
             Reply::Taken(version, data) => {
                 if version != copied.version() {
-                    let saved = self.write(&fresh, begun, &data).await;
+                    let saved = self.write(way, &fresh, begun, &data).await;
                     saved.map_err(|error| match error {
                         SaveError::Unavailable(unavailable) => unavailable.into(),
                         _ => CycleError::Gone,
@@ -217,7 +229,7 @@ impl RedisStore {
                 Ok(fresh)
             }
             Reply::Gone => {
-                self.end(fresh.key()).await?;
+                self.end(way, fresh.key()).await?;
                 Err(CycleError::Gone)
             }
             _ => Err(reply::unexpected().into()),
@@ -226,6 +238,7 @@ impl RedisStore {
 
     async fn write(
         &self,
+        way: &Way,
         token: &SessionToken,
         expected: Version,
         data: &[u8],
@@ -234,7 +247,7 @@ impl RedisStore {
         let idle = self.settings.idle.to_string();
         let expected = expected.to_u64().to_le_bytes();
         let args = [idle.as_bytes(), &expected, data];
-        let reply = self.call(Function::Save, &[&key], &args).await?;
+        let reply = self.call(way, Function::Save, &[&key], &args).await?;
         match Reply::parse(reply)? {
             Reply::Ok(version) => Ok(version),
             Reply::Gone => Err(SaveError::Gone),
@@ -243,9 +256,9 @@ impl RedisStore {
         }
     }
 
-    async fn end(&self, key: SessionKey) -> Result<bool, Unavailable> {
+    async fn end(&self, way: &Way, key: SessionKey) -> Result<bool, Unavailable> {
         let key = self.keys.session(key);
-        let ended = self.call(Function::Revoke, &[&key], &[]).await?;
+        let ended = self.call(way, Function::Revoke, &[&key], &[]).await?;
         Ok(reply::number(&ended)? > 0)
     }
 
@@ -264,8 +277,16 @@ impl AsyncSessionStore for RedisStore {
         let data = data.into();
         self.fits(&data)
             .map_err(|(len, max)| CreateError::TooLarge { len, max })?;
-        match self.place(user.as_ref(), &data, None).await? {
-            Placed::There(token, version) => Ok((token, version)),
+        let way = self.link.way().await?;
+        match self.place(&way, user.as_ref(), &data, None).await? {
+            Placed::There(token, version) => {
+                let made = Made::Begun {
+                    token: token.clone(),
+                    version,
+                };
+                self.link.settle(&way, made).await?;
+                Ok((token, version))
+            }
             Placed::Gone => Err(reply::unexpected().into()),
         }
     }
@@ -287,20 +308,28 @@ impl AsyncSessionStore for RedisStore {
         let data = data.into();
         self.fits(&data)
             .map_err(|(len, max)| SaveError::TooLarge { len, max })?;
-        self.write(token, expected, &data).await
+        let way = self.link.way().await?;
+        let version = self.write(&way, token, expected, &data).await?;
+        self.link.settle(&way, Made::Saved(version)).await?;
+        Ok(version)
     }
 
     async fn cycle(&self, token: &SessionToken) -> Result<SessionToken, CycleError> {
         let (old, idle) = (token.key(), self.settings.idle.to_string());
+        let way = self.link.way().await?;
         loop {
             let fresh = Tag::of(old).draw().map_err(CycleError::Entropy)?;
             let keys = [old, fresh.key()].map(|key| self.keys.session(key));
             let keys = keys.each_ref().map(String::as_str);
             let reply = self
-                .call(Function::Cycle, &keys, &[idle.as_bytes()])
+                .call(&way, Function::Cycle, &keys, &[idle.as_bytes()])
                 .await?;
             match Reply::parse(reply)? {
-                Reply::Ok(_) => return Ok(fresh),
+                Reply::Ok(_) => {
+                    let made = Made::Renewed(fresh.clone());
+                    self.link.settle(&way, made).await?;
+                    return Ok(fresh);
+                }
                 Reply::Gone => return Err(CycleError::Gone),
                 Reply::Occupied => {}
                 _ => return Err(reply::unexpected().into()),
@@ -314,17 +343,26 @@ impl AsyncSessionStore for RedisStore {
         user: impl Into<UserId> + Send,
     ) -> Result<SessionToken, CycleError> {
         let user = user.into();
-        if Tag::of(token.key()) != Tag::of_user(&hash_of(&user)) {
-            return self.move_to(token, &user).await;
-        }
-        let old = self.keys.session(token.key());
-        let placed = self.place(Some(&user), b"", Some(&old)).await;
-        let (fresh, _) = placed.map_err(cycle_error)?.there()?;
+        let way = self.link.way().await?;
+        let fresh = if Tag::of(token.key()) == Tag::of_user(&hash_of(&user)) {
+            let old = self.keys.session(token.key());
+            let placed = self.place(&way, Some(&user), b"", Some(&old)).await;
+            placed.map_err(cycle_error)?.there()?.0
+        } else {
+            self.move_to(&way, token, &user).await?
+        };
+        let made = Made::Renewed(fresh.clone());
+        self.link.settle(&way, made).await?;
         Ok(fresh)
     }
 
     async fn revoke_key(&self, key: SessionKey) -> Result<bool, RevokeError> {
-        Ok(self.end(key).await?)
+        let way = self.link.way().await?;
+        let is_ended = self.end(&way, key).await?;
+        // Also if there was none: who asks again wants to know that replicas have it.
+        let made = Made::Ended(is_ended.into());
+        self.link.settle(&way, made).await?;
+        Ok(is_ended)
     }
 
     async fn revoke_user(
@@ -336,11 +374,15 @@ impl AsyncSessionStore for RedisStore {
         let sessions = self.keys.sessions(Tag::of_user(&hash));
         let except = except.map_or_else(String::new, |token| token.key().to_string());
         let args = [sessions.as_bytes(), except.as_bytes()];
+        let way = self.link.way().await?;
+        let index = self.keys.index(&hash);
         let ended = self
-            .call(Function::RevokeUser, &[&self.keys.index(&hash)], &args)
+            .call(&way, Function::RevokeUser, &[&index], &args)
             .await?;
         let ended = reply::number(&ended)?;
-        Ok(usize::try_from(ended).map_err(|_| reply::unexpected())?)
+        let ended = usize::try_from(ended).map_err(|_| reply::unexpected())?;
+        self.link.settle(&way, Made::Ended(ended)).await?;
+        Ok(ended)
     }
 
     async fn sessions_of(
@@ -351,6 +393,7 @@ impl AsyncSessionStore for RedisStore {
         let sessions = self.keys.sessions(Tag::of_user(&hash));
         let found = self
             .call(
+                &Way::Shared,
                 Function::List,
                 &[&self.keys.index(&hash)],
                 &[sessions.as_bytes()],

@@ -49,7 +49,8 @@ pub trait AsyncSessionStore: Send + Sync {
     ) -> impl Future<Output = Result<(SessionToken, Version), CreateError>> + Send;
 
     /// Loads a session and moves its idle deadline; none if there is none, it has
-    /// expired, or it was revoked.
+    /// expired, or it was revoked. A store that serves copies while it is down
+    /// [says so](Loaded::stale).
     ///
     /// # Errors
     /// [`Unavailable`]: nobody knows whether there is one.
@@ -95,6 +96,9 @@ pub trait AsyncSessionStore: Send + Sync {
             let mut last = SaveError::Gone;
             for _ in 0..ATTEMPTS {
                 let loaded = self.load(token).await?.ok_or(SaveError::Gone)?;
+                if let Some(stale) = loaded.stale() {
+                    return Err(stale.why().clone().into());
+                }
                 let (data, result) = change(&loaded);
                 let Some(data) = data else { return Ok(result) };
                 match self.save(token, loaded.version(), data).await {

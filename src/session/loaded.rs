@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::SessionKey;
+use super::stale::Stale;
 use super::users::{User, UserId};
 
 /// Counts the saves of one session; never repeats, not even after a restart.
@@ -41,6 +42,7 @@ pub struct Loaded {
     /// Whether this load moved the idle deadline: the copy of a sticky session is told.
     #[cfg_attr(not(feature = "sticky"), allow(dead_code, reason = "no copies"))]
     pub(super) moved: bool,
+    pub(super) stale: Option<Arc<Stale>>,
 }
 
 impl Loaded {
@@ -59,6 +61,24 @@ impl Loaded {
             created,
             ends,
             moved: false,
+            stale: None,
+        }
+    }
+
+    /// Says that it is a copy, because its store could not be asked.
+    #[must_use]
+    pub fn marked(mut self, stale: Stale) -> Self {
+        self.stale = Some(Arc::new(stale));
+        self
+    }
+
+    /// The same session after a save.
+    #[cfg(feature = "cache")]
+    pub(super) fn saved(self, data: Arc<[u8]>, version: Version) -> Self {
+        Self {
+            data,
+            version,
+            ..self
         }
     }
 
@@ -86,6 +106,12 @@ impl Loaded {
     pub fn ends(&self) -> u64 {
         self.ends
     }
+
+    /// If this is a copy, served because the store could not be asked: how old it is, and why. What was saved
+    /// or revoked since, on another server, does not show in it; do nothing for it that cannot be undone.
+    pub fn stale(&self) -> Option<&Stale> {
+        self.stale.as_deref()
+    }
 }
 
 impl Deref for Loaded {
@@ -103,6 +129,7 @@ impl fmt::Debug for Loaded {
             .field("bytes", &self.data.len())
             .field("user", &self.user())
             .field("version", &self.version)
+            .field("stale", &self.stale)
             .finish_non_exhaustive()
     }
 }

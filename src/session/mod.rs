@@ -113,13 +113,17 @@ mod error;
 mod frame;
 mod id;
 mod loaded;
+mod not_replicated;
 mod restore;
 mod revocations;
 mod revoke;
 mod room;
+#[cfg(feature = "cache")]
+pub mod serve_stale;
 mod session_map;
 mod shard;
 mod snapshot;
+mod stale;
 mod stats;
 #[cfg(feature = "sticky")]
 pub mod sticky;
@@ -144,11 +148,13 @@ pub use error::{
 pub use frame::{Frame, FrameError};
 pub use id::{SessionKey, SessionToken};
 pub use loaded::{Loaded, SessionInfo, Version};
+pub use not_replicated::{Made, NotReplicated};
 pub use restore::{LogRead, Restored};
 pub use revocations::{RevocationFile, RevocationLog, Revocations};
 pub use room::Swept;
 pub use session_map::SessionMap;
 pub use snapshot::Snapshot;
+pub use stale::Stale;
 pub use stats::StoreStats;
 pub use store::MemoryStore;
 #[cfg(feature = "tower-sessions")]

@@ -176,6 +176,7 @@ impl MemoryStore {
             created: u64::from(entry.created),
             ends: u64::from(lifetime.end(entry)),
             moved,
+            stale: None,
         };
         drop(shard);
         self.count(Count::Hits);

@@ -2,6 +2,8 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::not_replicated::NotReplicated;
+
 /// A store elsewhere that gave no answer one can go by: nobody knows about the session.
 ///
 /// It is never to be taken for "there is no such session", which would log everybody out for as
@@ -42,6 +44,16 @@ pub enum Unavailable {
         /// What would be right.
         expected: &'static str,
     },
+    /// It was asked for a session that it says another one has: the address given to this process is wrong, and trying again
+    /// does not help.
+    #[error("the session store has only a part of the sessions: expected {expected}")]
+    Misdirected {
+        /// What would be right.
+        expected: &'static str,
+    },
+    /// It did what it was asked to, and too few of its replicas are known to have that: a failover may undo it.
+    #[error(transparent)]
+    NotReplicated(Box<NotReplicated>),
 }
 
 /// What the client of the store said.
@@ -52,8 +64,11 @@ impl Unavailable {
     /// is not known. Ending a session once more does no harm; a save is found out by the next load.
     pub fn may_have_happened(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::TimedOut { .. } | Self::Malformed { .. } => true,
-            Self::Suspended { .. } | Self::Refused(_) => false,
+            Self::Unreachable(_)
+            | Self::TimedOut { .. }
+            | Self::Malformed { .. }
+            | Self::NotReplicated(_) => true,
+            Self::Suspended { .. } | Self::Refused(_) | Self::Misdirected { .. } => false,
         }
     }
 }
@@ -66,7 +81,11 @@ impl PartialEq for Unavailable {
             | (Self::Refused(one), Self::Refused(two)) => Arc::ptr_eq(one, two),
             (Self::TimedOut { limit: one }, Self::TimedOut { limit: two })
             | (Self::Suspended { pause: one }, Self::Suspended { pause: two }) => one == two,
-            (Self::Malformed { expected: one }, Self::Malformed { expected: two }) => one == two,
+            (Self::Malformed { expected: one }, Self::Malformed { expected: two })
+            | (Self::Misdirected { expected: one }, Self::Misdirected { expected: two }) => {
+                one == two
+            }
+            (Self::NotReplicated(one), Self::NotReplicated(two)) => one == two,
             _ => false,
         }
     }

@@ -54,6 +54,36 @@ impl Server {
         server
     }
 
+    /// Two nodes of a cluster, each with half of the slots.
+    pub fn start_two_of_a_cluster() -> [Self; 2] {
+        let nodes = [(); 2].map(|()| Self::start_with(&["--cluster-enabled", "yes"]));
+        for (node, [first, last]) in nodes.iter().zip([["0", "8191"], ["8192", "16383"]]) {
+            let () = node.ask(&["CLUSTER", "ADDSLOTSRANGE", first, last]);
+        }
+        // Else both begin in the same era, and need time to settle which of them is meant.
+        let () = nodes[1].ask(&["CLUSTER", "SET-CONFIG-EPOCH", "2"]);
+        let port = nodes[1].port.to_string();
+        let () = nodes[0].ask(&["CLUSTER", "MEET", "127.0.0.1", &port]);
+        wait_until("both nodes know each other", || {
+            nodes.iter().all(|node| {
+                let info: String = node.ask(&["CLUSTER", "INFO"]);
+                info.contains("cluster_state:ok") && info.contains("cluster_slots_ok:16384")
+            })
+        });
+        nodes
+    }
+
+    /// One that has what this one has, by now.
+    pub fn start_replica_of(primary: &Self) -> Self {
+        let port = primary.port.to_string();
+        let replica = Self::start_with(&["--replicaof", "127.0.0.1", &port]);
+        wait_until("the replica has caught up", || {
+            let info: String = replica.ask(&["INFO", "replication"]);
+            info.contains("master_link_status:up")
+        });
+        replica
+    }
+
     fn start_with(settings: &[&str]) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -49,7 +49,8 @@
 //!   [`cycle`](Session::cycle); it is removed by a log-out, and by nothing else. An answer that comes too
 //!   late never takes away the cookie of a newer one.
 //! * **A token that a browser brings is never taken** for a new session, and every log-in has a new one.
-//! * **Nobody is logged out by a store that is down.**
+//! * **Nobody is logged out by a store that is down.** What it answers meanwhile is the store's to decide: a 503, or over
+//!   a `serve_stale::ServeStale` pages from copies, of which a handler [can tell](Session::stale).
 //! * **Sticky sessions are sessions like others** (feature `sticky`): `StickyLayer` has each request at the server that has its
 //!   session, and everything here works there as it does with any store.
 //!

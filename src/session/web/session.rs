@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use super::error::SessionError;
 use crate::session::{
-    AsyncSessionStore, CycleError, MemoryStore, SessionInfo, SessionMap, SessionToken, UserId,
+    AsyncSessionStore, CycleError, MemoryStore, SessionInfo, SessionMap, SessionToken, Stale,
+    Unavailable, UserId,
 };
 use crate::sync::Mutex;
 
@@ -24,6 +25,8 @@ pub(super) struct State {
     user: Option<UserId>,
     /// Its data with the changes of this request; none before the store was asked.
     map: Option<SessionMap>,
+    /// Whether that is a copy.
+    stale: Option<Stale>,
     /// What the browser is to be told.
     pub(super) tell: Tell,
 }
@@ -90,6 +93,16 @@ impl<S: AsyncSessionStore> Session<S> {
         Ok(self.state.lock().user.clone())
     }
 
+    /// If the session is a copy, because the store could not be asked: how old it is, and why. What is changed in it is
+    /// saved if the store is back by then, and a 503 otherwise; see [`Loaded::stale`](crate::session::Loaded::stale).
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn stale(&self) -> Result<Option<Stale>, SessionError> {
+        self.load().await?;
+        Ok(self.state.lock().stale.clone())
+    }
+
     /// Logs a user in, who has just proved who they are: under a new token, with what the session
     /// had so far. Somebody else's session, if one was logged in, does not become theirs: it ends, and they begin
     /// with nothing.
@@ -114,7 +127,7 @@ impl<S: AsyncSessionStore> Session<S> {
                 // Another tab was faster, or it has just expired. Whoever has proved who they are is let in,
                 // to a session of its own.
                 Err(CycleError::Gone) => self.state.lock().end(),
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(self.renewed_by(error.into())),
             }
         }
         let token = match renewed {
@@ -136,7 +149,8 @@ impl<S: AsyncSessionStore> Session<S> {
         self.load().await?;
         let token = self.state.lock().token.clone();
         if let Some(token) = token {
-            let token = self.store.cycle(&token).await?;
+            let cycled = self.store.cycle(&token).await;
+            let token = cycled.map_err(|error| self.renewed_by(error.into()))?;
             self.state.lock().renew(token);
         }
         Ok(())
@@ -222,9 +236,20 @@ impl<S: AsyncSessionStore> Session<S> {
         let data = map.to_bytes();
         // As the store will have it: nothing is left to save.
         let saved = SessionMap::from_bytes(&data);
-        let (token, _) = self.store.create(user, data).await?;
+        let created = self.store.create(user, data).await;
+        let (token, _) = created.map_err(|error| self.renewed_by(error.into()))?;
         self.state.lock().map = saved;
         Ok(token)
+    }
+
+    /// Takes the token of what failed only for want of replicas: the old one, if any, is good no more.
+    fn renewed_by(&self, error: SessionError) -> SessionError {
+        if let SessionError::Unavailable(Unavailable::NotReplicated(short)) = &error
+            && let Some(token) = short.token()
+        {
+            self.state.lock().renew(token.clone());
+        }
+        error
     }
 
     /// Asks the store, if that has not been done.
@@ -249,6 +274,7 @@ impl<S: AsyncSessionStore> Session<S> {
         if let Some(loaded) = loaded {
             let map = SessionMap::from_bytes(&loaded).ok_or(SessionError::NotAMap)?;
             state.user = loaded.user().cloned();
+            state.stale = loaded.stale().cloned();
             state.map = Some(map);
         } else {
             // A token that opens nothing is none. The cookie stays: it may be younger than this request.
@@ -262,6 +288,7 @@ impl<S: AsyncSessionStore> Session<S> {
 impl State {
     fn renew(&mut self, token: SessionToken) {
         self.tell = Tell::Set(token.clone());
+        self.stale = None;
         self.token = Some(token);
     }
 
@@ -270,6 +297,7 @@ impl State {
             token: None,
             user: None,
             map: Some(SessionMap::new()),
+            stale: None,
             tell: Tell::Clear,
         };
     }
