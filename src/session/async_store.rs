@@ -6,7 +6,7 @@ use super::loaded::{Loaded, SessionInfo, Version};
 use super::session_map::SessionMap;
 use super::store::MemoryStore;
 use super::unavailable::Unavailable;
-use super::users::UserId;
+use super::user_id::UserId;
 
 /// Sessions in this process or elsewhere, behind the same calls.
 ///

@@ -1,14 +1,12 @@
 //! A new token for a session: in one step, under the locks of both.
 
-use std::sync::Arc;
-
 use super::error::CycleError;
 use super::id::SessionToken;
 use super::revocations::Record;
 use super::shard::{Entry, Shard};
 use super::stats::Count;
 use super::store::MemoryStore;
-use super::users::{User, UserId};
+use super::user_id::UserId;
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
 
@@ -21,7 +19,7 @@ impl MemoryStore {
     pub fn cycle(&self, token: &SessionToken) -> Result<SessionToken, CycleError> {
         let key = token.key().0;
         let user = self.shard(key).get(key).and_then(|e| e.user.clone());
-        self.replace(token, user.map(|user| user.id.clone()).as_ref(), false)
+        self.replace(token, user.as_ref(), false)
     }
 
     /// Makes the session a user's, who has just proved who they are, under a new token:
@@ -45,11 +43,9 @@ impl MemoryStore {
         is_log_in: bool,
     ) -> Result<SessionToken, CycleError> {
         let (old, now) = (token.key().0, self.now());
-        let lifetime = self.settings.lifetime;
-        let is_live = self
-            .shard(old)
-            .get(old)
-            .is_some_and(|entry| lifetime.is_live(entry, now));
+        let shard = self.shard(old);
+        let is_live = shard.get(old).is_some_and(|entry| self.is_live(entry, now));
+        drop(shard);
         if !is_live {
             self.count(Count::Gone);
             return Err(CycleError::Gone);
@@ -66,8 +62,8 @@ impl MemoryStore {
         match moved {
             Ok(leaver) => {
                 // The row was locked for the session's new user only.
-                if let Some(user) = leaver {
-                    self.users.unlink(&user.id, old);
+                if let Some(owner) = leaver {
+                    self.owners.lock(owner).remove(old);
                 }
                 self.count(Count::Cycled);
                 Ok(fresh)
@@ -88,45 +84,38 @@ impl MemoryStore {
         is_log_in: bool,
         now: u32,
         out: &mut Vec<Entry>,
-    ) -> Result<Option<Arc<User>>, CycleError> {
-        let mut locked = user.map(|user| self.users.lock(user));
-        if is_log_in && let Some(locked) = &mut locked {
-            let room = self.make_room(locked, now, Some(old), out);
-            if let Err(max) = room {
-                locked.tidy();
-                return Err(CycleError::UserFull { max });
-            }
+    ) -> Result<Option<u32>, CycleError> {
+        let mut row = user.map(|user| self.lock_row(user));
+        if is_log_in && let (Some(user), Some(row)) = (user, &mut row) {
+            let room = self.make_room(row, user, now, Some(old), out);
+            room.map_err(|max| CycleError::UserFull { max })?;
         }
         let (mut one, mut two) = self.shard_pair(old, new);
-        let lifetime = self.settings.lifetime;
-        let is_live = one
-            .get(old)
-            .is_some_and(|entry| lifetime.is_live(entry, now));
-        let entry = if is_live { one.remove(old) } else { None };
-        let Some(mut entry) = entry else {
-            drop((one, two));
-            if let Some(locked) = &mut locked {
-                locked.tidy();
-            }
-            return Err(CycleError::Gone);
-        };
-        let leaver = entry.user.clone();
-        let leaver = leaver.filter(|leaver| user != Some(&leaver.id));
+        let is_it = one.get(old).is_some_and(|entry| {
+            // Whose it was a moment ago, whose row is locked.
+            self.is_live(entry, now) && (is_log_in || entry.user.as_ref() == user)
+        });
+        let entry = if is_it { one.remove(old) } else { None };
+        let mut entry = entry.ok_or(CycleError::Gone)?;
+        let is_theirs = entry.user.as_ref() == user;
+        let leaver = entry.user.as_ref().filter(|_| !is_theirs);
+        let leaver = leaver.map(|_| entry.owner);
         entry.key = new;
         entry.version += 1;
         entry.seen = now;
-        if let Some(locked) = &mut locked {
-            let row = locked.row_or_new();
-            row.keys.retain(|&key| key != old);
-            row.keys.push(new);
+        if let (Some(user), Some(row)) = (user, &mut row) {
+            if is_theirs {
+                row.remove(old);
+            }
+            self.own(&mut entry, user, row);
             if is_log_in {
                 entry.created = now;
                 entry.stamp = self.epoch.load(Ordering::SeqCst);
-                entry.user = Some(Arc::clone(&row.user));
             }
         }
         self.note(|scan| scan.moved(old, &entry));
-        two.as_mut().unwrap_or(&mut one).insert(entry);
+        let due = self.settings.lifetime.end(&entry);
+        two.as_mut().unwrap_or(&mut one).insert(entry, due);
         Ok(leaver)
     }
 

@@ -5,7 +5,7 @@ use super::id::SessionKey;
 use super::restore;
 use super::shard::Entry;
 use super::snapshot::{self, MAX_FRAME, SESSION};
-use super::users::UserId;
+use super::user_id::UserId;
 
 /// One session on its way from a store to another: what
 /// [`MemoryStore::export`](super::MemoryStore::export) gives and [`MemoryStore::import`](super::MemoryStore::import) takes.
@@ -46,7 +46,7 @@ pub enum FrameError {
 impl Frame {
     pub(super) fn of(entry: &Entry) -> Self {
         let mut entry = entry.clone();
-        let user = entry.user.take().map(|user| user.id.clone());
+        let user = entry.user.take();
         Self { entry, user }
     }
 

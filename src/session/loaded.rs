@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::SessionKey;
 use super::stale::Stale;
-use super::users::{User, UserId};
+use super::user_id::UserId;
 
 /// Counts the saves of one session; never repeats, not even after a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,7 +35,7 @@ impl fmt::Display for Version {
 #[derive(Clone)]
 pub struct Loaded {
     pub(super) data: Arc<[u8]>,
-    pub(super) user: Option<Arc<User>>,
+    pub(super) user: Option<UserId>,
     pub(super) version: Version,
     pub(super) created: u64,
     pub(super) ends: u64,
@@ -56,7 +56,7 @@ impl Loaded {
     ) -> Self {
         Self {
             data: data.into(),
-            user: user.map(|id| Arc::new(User::new(id))),
+            user,
             version,
             created,
             ends,
@@ -94,7 +94,7 @@ impl Loaded {
 
     /// Whose session it is, if they have logged in.
     pub fn user(&self) -> Option<&UserId> {
-        self.user.as_ref().map(|user| &user.id)
+        self.user.as_ref()
     }
 
     /// When it was begun, or its user logged in: seconds since 1970.

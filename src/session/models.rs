@@ -137,6 +137,42 @@ fn a_user_is_logged_out_of_all_sessions_at_once() {
     });
 }
 
+/// All users share one stripe here. A load of Ada's that looks into the revocation of Bob must not take
+/// that for the answer about her own, which begins meanwhile.
+#[test]
+fn a_revocation_of_one_user_hides_none_of_another() {
+    explore(4 * ROUNDS, || {
+        let (store, first) = world();
+        let begin = |user: &str| store.create(Some(user.into()), b"".as_slice()).unwrap().0;
+        let (second, bobs) = (begin("ada"), begin("bob"));
+        let (one, two) = (Arc::clone(&store), Arc::clone(&store));
+        let of_bob = thread::spawn(move || one.revoke_user("bob", None).unwrap());
+        let of_ada = thread::spawn(move || two.revoke_user("ada", None).unwrap());
+        store.load(&second);
+        let is_first_gone = store.load(&first).is_none();
+        assert!(!is_first_gone || store.load(&second).is_none());
+        assert_eq!((of_bob.join().unwrap(), of_ada.join().unwrap()), (1, 2));
+        assert!(store.load(&second).is_none() && store.load(&bobs).is_none());
+        assert_settled(&store, 0);
+    });
+}
+
+#[test]
+fn who_shares_a_stripe_is_not_logged_out() {
+    explore(ROUNDS, || {
+        let (store, token) = world();
+        let (bobs, _) = store.create(Some("bob".into()), b"".as_slice()).unwrap();
+        let one = token.clone();
+        race(
+            &store,
+            move |store| assert!(store.load(&one).is_some() && store.load(&one).is_some()),
+            |store| assert_eq!(store.revoke_user("bob", None).unwrap(), 1),
+        );
+        assert!(store.load(&token).is_some() && store.load(&bobs).is_none());
+        assert_settled(&store, 1);
+    });
+}
+
 #[test]
 fn who_is_spared_never_looks_gone() {
     explore(ROUNDS, || {

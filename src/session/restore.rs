@@ -4,14 +4,13 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry as Place;
 use std::fmt;
 use std::io::{self, Read};
-use std::sync::Arc;
 
 use super::error::RestoreError;
 use super::revocations::{RECORD, Record, Revocations};
 use super::shard::Entry;
 use super::snapshot::{END, FORMAT, HEADER, MAGIC, MAX_FRAME, NOBODY, REVOCATION, SESSION};
 use super::store::MemoryStore;
-use super::users::UserId;
+use super::user_id::UserId;
 use crate::sync::atomic::Ordering;
 
 /// What became of the sessions of a snapshot.
@@ -183,15 +182,8 @@ pub(super) fn session(bytes: &mut &[u8]) -> Option<(Entry, Option<UserId>)> {
         *bytes = rest;
         Some(UserId::from(std::str::from_utf8(name).ok()?))
     };
-    let entry = Entry {
-        key,
-        data: Arc::from(*bytes),
-        user: None,
-        version,
-        stamp,
-        created,
-        seen,
-    };
+    let mut entry = Entry::new(key, *bytes, version, created);
+    (entry.stamp, entry.seen) = (stamp, seen);
     Some((entry, user))
 }
 

@@ -1,7 +1,5 @@
 //! The end of sessions: of one, or of all of a user's.
 
-use std::sync::Arc;
-
 use super::error::LogError;
 use super::id::{SessionKey, SessionToken};
 use super::loaded::SessionInfo;
@@ -9,7 +7,7 @@ use super::revocations::Record;
 use super::shard::Entry;
 use super::stats::Count;
 use super::store::MemoryStore;
-use super::users::UserId;
+use super::user_id::UserId;
 use crate::sync::atomic::Ordering;
 
 impl MemoryStore {
@@ -34,15 +32,15 @@ impl MemoryStore {
         let removed = {
             let mut shard = self.shard(key);
             let removed = shard.remove(key);
-            if removed.is_some() {
+            removed.map(|entry| {
                 self.note(|scan| scan.revoked(Record::Session { key }));
-            }
-            removed
+                let was_live = self.is_live(&entry, now);
+                (entry, was_live)
+            })
         };
-        let Some(entry) = removed else {
+        let Some((entry, was_live)) = removed else {
             return logged.map(|()| false);
         };
-        let was_live = self.settings.lifetime.is_live(&entry, now);
         self.retire([entry]);
         self.count(Count::Revoked);
         logged.map(|()| was_live)
@@ -78,34 +76,39 @@ impl MemoryStore {
         let now = self.now();
         let mut out = Vec::new();
         let mut ended = 0;
-        let mut locked = self.users.lock(user);
-        if let Some(row) = locked.row() {
+        let owner = self.owners.hash(user);
+        let mut row = self.owners.lock(owner);
+        if row.len() > 0 {
             // Whoever loads the one that is spared sees it spared.
             let mut spared = except.map(|key| (key, self.shard(key)));
-            row.user.raise(generation);
+            let under_way = self.generations.revoke(user, owner, generation);
             if let Some((key, shard)) = &mut spared
                 && let Some(entry) = shard.get_mut(*key)
+                && entry.user.as_ref() == Some(user)
             {
-                let was = entry.user.as_ref().is_some_and(|u| u.id == *user);
-                entry.stamp = if was { generation } else { entry.stamp };
+                entry.stamp = entry.stamp.max(generation);
             }
             drop(spared);
             // Whoever began a snapshot before this waits for nothing: the note says it.
             if let Some(scan) = &mut *self.scan.lock() {
                 scan.revoked(record);
             }
-            row.keys.retain(|&key| {
+            row.retain(|key| {
                 let mut shard = self.shard(key);
-                let over = shard.get(key).is_none_or(Entry::is_revoked);
-                if over && let Some(entry) = shard.remove(key) {
-                    ended += usize::from(now < self.settings.lifetime.end(&entry));
+                let stays =
+                    |entry: &Entry| entry.user.as_ref() != Some(user) || entry.stamp >= generation;
+                if shard.get(key).is_some_and(stays) {
+                    return true;
+                }
+                if let Some(entry) = shard.remove(key) {
+                    ended += usize::from(!self.settings.lifetime.is_over(&entry, now));
                     out.push(entry);
                 }
-                !over
+                false
             });
-            locked.tidy();
+            drop(under_way);
         }
-        drop(locked);
+        drop(row);
         self.counts.add(Count::Revoked as usize, out.len() as u64);
         self.release(out.len());
         logged.map(|()| ended)
@@ -114,10 +117,7 @@ impl MemoryStore {
     /// The sessions of a user, the oldest first.
     pub fn sessions_of(&self, user: impl Into<UserId>) -> Vec<SessionInfo> {
         let user = user.into();
-        let keys = {
-            let mut locked = self.users.lock(&user);
-            locked.row().map_or_else(Vec::new, |row| row.keys.clone())
-        };
+        let keys = self.owners.lock(self.owners.hash(&user)).keys();
         let now = self.now();
         let lifetime = self.settings.lifetime;
         let mut all: Vec<_> = keys
@@ -125,12 +125,13 @@ impl MemoryStore {
             .filter_map(|key| {
                 let shard = self.shard(key);
                 let entry = shard.get(key)?;
-                lifetime.is_live(entry, now).then(|| SessionInfo {
+                let is_theirs = entry.user.as_ref() == Some(&user);
+                (is_theirs && self.is_live(entry, now)).then(|| SessionInfo {
                     key: SessionKey(key),
                     created: u64::from(entry.created),
                     seen: u64::from(entry.seen),
                     ends: u64::from(lifetime.end(entry)),
-                    data: Arc::clone(&entry.data),
+                    data: entry.data.to_arc(),
                 })
             })
             .collect();

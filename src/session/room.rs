@@ -1,14 +1,13 @@
 //! Room for sessions: who may come, who has to leave, and what is over.
 
-use std::sync::Arc;
-
 use super::builder::{OnFull, PerUser};
 use super::error::CreateError;
+use super::owners::LockedRow;
 use super::revocations::Record;
 use super::shard::{Entry, Shard};
 use super::stats::Count;
 use super::store::{ATTEMPTS, MemoryStore};
-use super::users::{LockedRow, UserId};
+use super::user_id::UserId;
 use crate::sync::atomic::Ordering;
 
 /// What a [`sweep`](MemoryStore::sweep) did.
@@ -104,22 +103,17 @@ impl MemoryStore {
         now: u32,
         out: &mut Vec<Entry>,
     ) -> Result<(), usize> {
-        let mut locked = user.map(|user| self.users.lock(user));
-        if let Some(locked) = &mut locked {
-            let room = self.make_room(locked, now, None, out);
-            if let Err(max) = room {
-                locked.tidy();
-                return Err(max);
-            }
-            let row = locked.row_or_new();
-            row.keys.push(entry.key);
-            entry.user = Some(Arc::clone(&row.user));
+        let mut row = user.map(|user| self.lock_row(user));
+        if let (Some(user), Some(row)) = (user, &mut row) {
+            self.make_room(row, user, now, None, out)?;
+            self.own(&mut entry, user, row);
         }
         // Under the row's lock: a revocation either sees this session there or
         // counts as before it.
         entry.stamp = self.epoch.load(Ordering::SeqCst);
         let mut shard = self.shard(entry.key);
-        shard.insert(entry);
+        let due = self.settings.lifetime.end(&entry);
+        shard.insert(entry, due);
         let before = out.len();
         self.sweep_shard(&mut shard, SWEEP_PER_CREATE, out);
         drop(shard);
@@ -128,28 +122,38 @@ impl MemoryStore {
         Ok(())
     }
 
+    pub(super) fn lock_row(&self, user: &UserId) -> LockedRow<'_> {
+        self.owners.lock(self.owners.hash(user))
+    }
+
+    /// Makes a session that is about to be put into the store a user's, whose row is locked.
+    pub(super) fn own(&self, entry: &mut Entry, user: &UserId, row: &mut LockedRow<'_>) {
+        row.push(entry.key);
+        entry.user = Some(user.clone());
+        entry.owner = row.owner();
+        entry.generation = self.generations.of(entry.owner);
+    }
+
     /// Makes room for one more session of a user, not counting `except`.
     pub(super) fn make_room(
         &self,
-        locked: &mut LockedRow<'_>,
+        row: &mut LockedRow<'_>,
+        user: &UserId,
         now: u32,
         except: Option<u128>,
         out: &mut Vec<Entry>,
     ) -> Result<(), usize> {
         let max = self.settings.max_per_user;
-        let Some(row) = locked.row() else {
-            return Ok(());
-        };
-        if row.keys.len() < max {
+        if row.len() < max {
             return Ok(());
         }
-        let lifetime = self.settings.lifetime;
         let mut live = Vec::new();
-        row.keys.retain(|&key| {
+        row.retain(|key| {
             let shard = self.shard(key);
             let entry = shard.get(key);
-            let entry = entry.filter(|entry| lifetime.is_live(entry, now));
+            let entry = entry.filter(|entry| self.is_live(entry, now));
             if let Some(entry) = entry
+                && entry.user.as_ref() == Some(user)
                 && Some(key) != except
             {
                 live.push((entry.created, entry.seen, key));
@@ -165,7 +169,7 @@ impl MemoryStore {
         live.sort_unstable();
         let too_many = live.len() + 1 - max;
         for &(_, _, key) in &live[..too_many] {
-            row.keys.retain(|&other| other != key);
+            row.remove(key);
             let mut shard = self.shard(key);
             if let Some(entry) = shard.remove(key) {
                 self.note(|scan| scan.revoked(Record::Session { key }));
@@ -180,7 +184,7 @@ impl MemoryStore {
         let (lifetime, now) = (self.settings.lifetime, self.now());
         // Not whether their users were logged out everywhere: that has taken them out itself, and
         // to look it up for each would be most of the time.
-        shard.sweep(slots, |entry| now >= lifetime.end(entry), out)
+        shard.sweep(slots, now, |entry| lifetime.end(entry), out)
     }
 
     /// Counts sessions out that were removed, and takes them from their users' lists.
@@ -189,8 +193,8 @@ impl MemoryStore {
         let out = out.into_iter();
         self.release(out.len());
         for entry in out {
-            if let Some(user) = &entry.user {
-                self.users.unlink(&user.id, entry.key);
+            if entry.user.is_some() {
+                self.owners.lock(entry.owner).remove(entry.key);
             }
         }
     }

@@ -1,17 +1,18 @@
 //! One shard, single-threaded: sessions in slots, and where each lies.
 
+use std::fmt;
 use std::sync::Arc;
 
-use hashbrown::HashTable;
+use super::data::Data;
+use super::index::Index;
+use super::slots::Slots;
+use super::user_id::UserId;
 
-use super::users::User;
-
-/// One session: a cache line.
-#[derive(Debug, Clone)]
+/// One session: three cache lines, the first of which says all but its data and its user's name.
+#[derive(Clone)]
+#[repr(C, align(64))]
 pub(super) struct Entry {
     pub(super) key: u128,
-    pub(super) data: Arc<[u8]>,
-    pub(super) user: Option<Arc<User>>,
     pub(super) version: u64,
     /// The store's count of revocations when the session was made, or spared by
     /// one: it outlives those up to this number.
@@ -20,14 +21,40 @@ pub(super) struct Entry {
     pub(super) created: u32,
     /// When its idle deadline began to run.
     pub(super) seen: u32,
+    /// The hash of its user, whose row its key is in.
+    pub(super) owner: u32,
+    /// The generation of its user at which it was last found not to be revoked.
+    pub(super) generation: u32,
+    pub(super) data: Data,
+    pub(super) user: Option<UserId>,
 }
 
 impl Entry {
-    /// Whether its user was logged out everywhere since. The one comparison that no
-    /// reader may leave out.
-    pub(super) fn is_revoked(&self) -> bool {
-        let user = self.user.as_ref();
-        user.is_some_and(|user| self.stamp < user.generation())
+    /// A session of nobody, which is yet to be placed.
+    pub(super) fn new(key: u128, data: impl Into<Arc<[u8]>>, version: u64, now: u32) -> Self {
+        Self {
+            key,
+            version,
+            stamp: 0,
+            created: now,
+            seen: now,
+            owner: 0,
+            generation: 0,
+            data: data.into().into(),
+            user: None,
+        }
+    }
+}
+
+impl fmt::Debug for Entry {
+    /// Keeps the data to itself, which may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("key", &self.key)
+            .field("user", &self.user)
+            .field("version", &self.version)
+            .field("bytes", &self.data.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -45,58 +72,52 @@ impl Lifetime {
         idle.min(entry.created.saturating_add(self.absolute))
     }
 
-    pub(super) fn is_live(self, entry: &Entry, now: u32) -> bool {
-        now < self.end(entry) && !entry.is_revoked()
+    pub(super) fn is_over(self, entry: &Entry, now: u32) -> bool {
+        now >= self.end(entry)
     }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Shard {
-    slots: Vec<Option<Entry>>,
-    free: Vec<u32>,
-    /// The slot of each key. Keys are random bits, so they are their own hashes:
-    /// nobody who cannot turn SHA-256 round chooses where one falls.
-    index: HashTable<u32>,
+    slots: Slots,
+    index: Index,
     /// Where the next sweep goes on.
     hand: usize,
 }
 
 impl Shard {
     pub(super) fn get(&self, key: u128) -> Option<&Entry> {
-        let slot = self.index.find(key as u64, |&slot| self.is_at(slot, key))?;
-        self.slots[*slot as usize].as_ref()
+        self.slots.get(self.find(key)?)
     }
 
     pub(super) fn get_mut(&mut self, key: u128) -> Option<&mut Entry> {
-        let slot = self.index.find(key as u64, |&slot| self.is_at(slot, key))?;
-        self.slots[*slot as usize].as_mut()
+        self.slots.get_mut(self.find(key)?)
     }
 
-    /// Puts a session whose key is not there yet.
-    pub(super) fn insert(&mut self, entry: Entry) {
+    /// Puts a session whose key is not there yet, and which is not over before it is due.
+    pub(super) fn insert(&mut self, entry: Entry, due: u32) {
         let key = entry.key;
-        let slot = if let Some(slot) = self.free.pop() {
-            self.slots[slot as usize] = Some(entry);
-            slot
-        } else {
-            self.slots.push(Some(entry));
-            (self.slots.len() - 1) as u32
-        };
-        let slots = &self.slots;
-        self.index.insert_unique(key as u64, slot, |&slot| {
-            slots[slot as usize]
-                .as_ref()
-                .map_or(0, |entry| entry.key as u64)
-        });
+        let slot = self.slots.put(entry, due);
+        if self.index.has_room(slot) {
+            self.index.insert(key, slot);
+            return;
+        }
+        // With those that were there, and the new one.
+        self.index = Index::with_room(self.slots.len() as u32, self.index.len() + 1);
+        for (slot, entry) in (0..).zip(self.slots.from(0)) {
+            if let Some(entry) = entry {
+                self.index.insert(entry.key, slot);
+            }
+        }
     }
 
     pub(super) fn remove(&mut self, key: u128) -> Option<Entry> {
-        let slots = &self.slots;
-        let is_it = |slot: &u32| is_at(slots, *slot, key);
-        let found = self.index.find_entry(key as u64, is_it).ok()?;
-        let (slot, _) = found.remove();
-        self.free.push(slot);
-        self.slots[slot as usize].take()
+        let slot = self.index.remove(key, is_in(&self.slots, key))?;
+        self.slots.take(slot)
+    }
+
+    fn find(&self, key: u128) -> Option<u32> {
+        self.index.find(key, is_in(&self.slots, key))
     }
 
     pub(super) fn slots(&self) -> usize {
@@ -105,28 +126,32 @@ impl Shard {
 
     /// The sessions of these slots.
     pub(super) fn range(&self, from: usize, count: usize) -> impl Iterator<Item = &Entry> {
-        self.slots.iter().skip(from).take(count).flatten()
+        self.slots.from(from).take(count).flatten()
     }
 
-    /// Looks at the next slots, at most so many, and takes out what is over. Says
+    /// Looks at the next slots, at most so many, and takes out what has come to its end. Says
     /// how many were looked at, and whether that was the last of them.
     pub(super) fn sweep(
         &mut self,
         budget: usize,
-        is_over: impl Fn(&Entry) -> bool,
+        now: u32,
+        end: impl Fn(&Entry) -> u32,
         out: &mut Vec<Entry>,
     ) -> (usize, bool) {
-        let end = self.hand.saturating_add(budget).min(self.slots.len());
-        let looked = end - self.hand;
-        for slot in self.hand..end {
-            let over = self.slots[slot].as_ref().filter(|entry| is_over(entry));
-            if let Some(key) = over.map(|entry| entry.key) {
-                out.extend(self.remove(key));
+        let last = self.hand.saturating_add(budget).min(self.slots.len());
+        let looked = last - self.hand;
+        for slot in self.hand as u32..last as u32 {
+            let due = self.slots.if_due(slot, now);
+            match due.map(|entry| (entry.key, end(entry))) {
+                // Used since.
+                Some((_, end)) if end > now => self.slots.put_off(slot, end),
+                Some((key, _)) => out.extend(self.remove(key)),
+                None => {}
             }
         }
-        let is_round = end == self.slots.len();
-        self.hand = if is_round { 0 } else { end };
-        if is_round && self.index.is_empty() {
+        let is_round = last == self.slots.len();
+        self.hand = if is_round { 0 } else { last };
+        if is_round && self.index.len() == 0 {
             // Nothing lives here: give the memory back.
             *self = Self::default();
         }
@@ -135,19 +160,14 @@ impl Shard {
 
     /// Of the next sessions, at most so many, the one that was idle the longest.
     pub(super) fn idlest(&self, sample: usize) -> Option<u128> {
-        let slots = self.slots.iter().cycle().skip(self.hand);
-        let sample = slots.take(self.slots.len()).flatten().take(sample);
+        let round = self.slots.from(self.hand).chain(self.slots.from(0));
+        let sample = round.take(self.slots.len()).flatten().take(sample);
         sample.min_by_key(|entry| entry.seen).map(|entry| entry.key)
-    }
-
-    fn is_at(&self, slot: u32, key: u128) -> bool {
-        is_at(&self.slots, slot, key)
     }
 }
 
-fn is_at(slots: &[Option<Entry>], slot: u32, key: u128) -> bool {
-    let entry = slots.get(slot as usize).and_then(Option::as_ref);
-    entry.is_some_and(|entry| entry.key == key)
+fn is_in(slots: &Slots, key: u128) -> impl Fn(u32) -> bool {
+    move |slot| slots.get(slot).is_some_and(|entry| entry.key == key)
 }
 
 #[cfg(test)]
@@ -155,7 +175,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_is_a_cache_line() {
-        assert_eq!(size_of::<Option<Entry>>(), 64);
+    fn a_session_is_three_cache_lines() {
+        assert_eq!(size_of::<Option<Entry>>(), 192);
+        assert!(std::mem::offset_of!(Entry, data) < 64);
     }
 }

@@ -17,7 +17,7 @@ use super::error::SnapshotError;
 use super::revocations::Record;
 use super::shard::Entry;
 use super::store::MemoryStore;
-use super::users::UserId;
+use super::user_id::UserId;
 use crate::sync::atomic::Ordering;
 
 /// What a snapshot holds.
@@ -90,7 +90,7 @@ impl MemoryStore {
             loop {
                 let now = self.now();
                 let shard = shard.lock();
-                let live = |entry: &&Entry| self.settings.lifetime.is_live(entry, now);
+                let live = |entry: &&Entry| self.is_live(entry, now);
                 copied.extend(shard.range(from, HOLD).filter(live).cloned());
                 from += HOLD;
                 let is_done = from >= shard.slots();
@@ -171,7 +171,7 @@ impl<W: Write> Frames<W> {
 
     fn sessions(&mut self, entries: &mut Vec<Entry>) -> io::Result<()> {
         for entry in entries.drain(..) {
-            let user = entry.user.as_ref().map(|user| &user.id);
+            let user = entry.user.as_ref();
             let name = user.map(|user| user.as_str().as_bytes());
             let head = head(&entry, user);
             self.frame(&[&head, name.unwrap_or_default(), &entry.data])?;

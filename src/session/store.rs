@@ -3,15 +3,18 @@ use std::io;
 use std::sync::Arc;
 
 use super::builder::{MemoryStoreBuilder, Settings};
+use super::data::Data;
 use super::error::{CreateError, SaveError};
+use super::generations::Generations;
 use super::id::SessionToken;
 use super::loaded::{Loaded, Version};
+use super::owners::Owners;
 use super::revocations::Record;
 use super::session_map::SessionMap;
 use super::shard::{Entry, Shard};
 use super::snapshot::Scan;
 use super::stats::{COUNTS, Count, StoreStats};
-use super::users::{UserId, Users};
+use super::user_id::UserId;
 use crate::stats::Counters;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
@@ -43,9 +46,10 @@ use crate::sync::{Mutex, MutexGuard};
 /// ```
 pub struct MemoryStore {
     pub(super) settings: Settings,
-    /// Locks are taken in this order: a row of users, shards by rising number, the scan.
+    /// Locks are taken in this order: a row of owners, shards by rising number, the scan.
     pub(super) shards: Vec<Mutex<Shard>>,
-    pub(super) users: Users,
+    pub(super) owners: Owners,
+    pub(super) generations: Generations,
     /// Sessions held, and those about to be.
     pub(super) held: AtomicU64,
     /// Counts revocations of users. New sessions are stamped with it.
@@ -80,7 +84,8 @@ impl MemoryStore {
             shards: (0..shards).map(|_| Mutex::new(Shard::default())).collect(),
             // With as many rows as sessions, these tables are half as large as with as many as there are shards, where
             // those have just grown.
-            users: Users::new(shards + shards / 4),
+            owners: Owners::new(shards + shards / 4),
+            generations: Generations::new(),
             held: AtomicU64::new(0),
             epoch: AtomicU64::new(begun),
             first_version: begun | 1,
@@ -116,15 +121,7 @@ impl MemoryStore {
         let token = SessionToken::draw_from(self.settings.entropy).map_err(CreateError::Entropy)?;
         self.reserve()?;
         let now = self.now();
-        let entry = Entry {
-            key: token.key().0,
-            data,
-            user: None,
-            version: self.first_version,
-            stamp: 0,
-            created: now,
-            seen: now,
-        };
+        let entry = Entry::new(token.key().0, data, self.first_version, now);
         let mut out = Vec::new();
         let placed = self.place(entry, user.as_ref(), now, &mut out);
         self.retire(out);
@@ -158,9 +155,7 @@ impl MemoryStore {
             self.count(Count::Misses);
             return None;
         };
-        // Its data and its user lie elsewhere: what reads both at once waits once.
-        std::hint::black_box(entry.data.first());
-        if !lifetime.is_live(entry, now) {
+        if lifetime.is_over(entry, now) || self.generations.look_into(entry) {
             drop(shard);
             self.count(Count::Over);
             return None;
@@ -169,18 +164,20 @@ impl MemoryStore {
         if moved {
             entry.seen = now;
         }
-        let loaded = Loaded {
-            data: Arc::clone(&entry.data),
-            user: entry.user.clone(),
-            version: Version(entry.version),
-            created: u64::from(entry.created),
-            ends: u64::from(lifetime.end(entry)),
-            moved,
-            stale: None,
-        };
+        let (data, user) = (entry.data.clone(), entry.user.clone());
+        let (version, created) = (Version(entry.version), entry.created);
+        let ends = lifetime.end(entry);
         drop(shard);
         self.count(Count::Hits);
-        Some(loaded)
+        Some(Loaded {
+            data: data.to_arc(),
+            user,
+            version,
+            created: u64::from(created),
+            ends: u64::from(ends),
+            moved,
+            stale: None,
+        })
     }
 
     /// Saves data, if the session is still there and still at the version that was
@@ -201,13 +198,13 @@ impl MemoryStore {
             let len = data.len();
             return Err(SaveError::TooLarge { len, max });
         }
-        let key = token.key().0;
+        let (key, data) = (token.key().0, Data::from(data));
         let now = self.now();
         let saved = {
             let mut shard = self.shard(key);
             match shard.get_mut(key) {
-                Some(entry) if !self.settings.lifetime.is_live(entry, now) => Err(SaveError::Gone),
                 None => Err(SaveError::Gone),
+                Some(entry) if !self.is_live(entry, now) => Err(SaveError::Gone),
                 Some(entry) if entry.version != expected.0 => Err(SaveError::Conflict {
                     current: Version(entry.version),
                 }),
@@ -303,6 +300,11 @@ impl MemoryStore {
             swept: get(Count::Swept),
             setbacks: self.settings.wall.setbacks(),
         }
+    }
+
+    /// Whether a session found in a shard, which is locked, may be loaded.
+    pub(super) fn is_live(&self, entry: &Entry, now: u32) -> bool {
+        !self.settings.lifetime.is_over(entry, now) && !self.generations.is_revoked(entry)
     }
 
     pub(super) fn now(&self) -> u32 {

@@ -62,9 +62,9 @@ impl MemoryStore {
                     return Some(frame);
                 }
                 let shard = self.shards.get(at)?.lock();
-                let (lifetime, now) = (self.settings.lifetime, self.now());
+                let now = self.now();
                 let live = shard.range(from, HOLD);
-                let live = live.filter(|entry| lifetime.is_live(entry, now));
+                let live = live.filter(|entry| self.is_live(entry, now));
                 let frames: Vec<_> = live.map(Frame::of).collect();
                 from += HOLD;
                 if from >= shard.slots() {
@@ -111,23 +111,24 @@ impl MemoryStore {
     /// The session of this key, if it is live.
     #[cfg(feature = "sticky")]
     pub(super) fn frame(&self, key: u128) -> Option<Frame> {
-        let (lifetime, now) = (self.settings.lifetime, self.now());
+        let now = self.now();
         let shard = self.shard(key);
         let entry = shard.get(key)?;
-        lifetime.is_live(entry, now).then(|| Frame::of(entry))
+        self.is_live(entry, now).then(|| Frame::of(entry))
     }
 
     /// Takes the session of this key out of the store, to go on elsewhere.
     #[cfg(feature = "sticky")]
     pub(super) fn take(&self, key: u128) -> Option<Frame> {
-        let (lifetime, now) = (self.settings.lifetime, self.now());
-        let entry = {
+        let now = self.now();
+        let (entry, is_live) = {
             let mut shard = self.shard(key);
             let entry = shard.remove(key)?;
             self.note(|scan| scan.revoked(Record::Session { key }));
-            entry
+            let is_live = self.is_live(&entry, now);
+            (entry, is_live)
         };
-        let frame = lifetime.is_live(&entry, now).then(|| Frame::of(&entry));
+        let frame = is_live.then(|| Frame::of(&entry));
         self.retire(vec![entry]);
         frame
     }
@@ -140,21 +141,17 @@ impl MemoryStore {
         {
             let mut shard = self.shard(key);
             if let Some(here) = shard.get_mut(key) {
-                if here.version >= entry.version && !here.is_revoked() {
+                let is_revoked = self.generations.is_revoked(here);
+                if here.version >= entry.version && !is_revoked {
                     return Outcome::Older;
                 }
-                let is_same = here.user.as_ref().map(|here| &here.id) == user.as_ref();
-                if is_same && !here.is_revoked() {
-                    // Its own stamp: a revocation under way still finds it.
-                    let (user, stamp) = (here.user.take(), here.stamp);
-                    let old = std::mem::replace(
-                        here,
-                        Entry {
-                            user,
-                            stamp,
-                            ..entry
-                        },
-                    );
+                if here.user == user && !is_revoked {
+                    // Its own stamp: a revocation under way still finds it. Should it end sooner than
+                    // it was due, a sweep takes it out a little later.
+                    let Entry { data, version, .. } = entry;
+                    let old = std::mem::replace(&mut here.data, data);
+                    here.version = version;
+                    (here.created, here.seen) = (entry.created, entry.seen);
                     drop(shard);
                     drop(old);
                     return Outcome::Taken;

@@ -1,4 +1,4 @@
-use crate::session::users::UserId;
+use crate::session::UserId;
 
 /// A ring of keys that could not be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

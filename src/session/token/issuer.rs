@@ -10,9 +10,10 @@ use super::keys::KeyRing;
 use super::pair::{Refreshed, TokenPair};
 use super::refresh::{Current, Family, Secrets, name};
 use super::signing::Signing;
+use crate::session::UserId;
 use crate::session::WallClock;
 use crate::session::id::Entropy;
-use crate::session::users::{UserId, Users};
+use crate::session::users::Users;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 

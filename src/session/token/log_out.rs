@@ -3,7 +3,7 @@
 use super::error::RefreshError;
 use super::issuer::TokenIssuer;
 use super::refresh::name;
-use crate::session::users::UserId;
+use crate::session::UserId;
 
 impl TokenIssuer {
     /// Ends the log-in of a refresh token, whichever of its tokens that is; its access tokens

@@ -4,9 +4,9 @@ use ring::hmac;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::session::UserId;
 use crate::session::base64url;
 use crate::session::id::Entropy;
-use crate::session::users::UserId;
 
 /// One log-in: what all its refresh tokens have in common. No token is in it, nor anything
 /// from which one could be made without the issuer's secret.

@@ -107,15 +107,8 @@ impl SessionStore for TowerSessions {
             .into();
         let now = self.store.now();
         for _ in 0..ATTEMPTS {
-            let entry = Entry {
-                key: token(&record.id).key().0,
-                data: Arc::clone(&data),
-                user: None,
-                version: self.store.first_version,
-                stamp: 0,
-                created: now,
-                seen: now,
-            };
+            let key = token(&record.id).key().0;
+            let entry = Entry::new(key, Arc::clone(&data), self.store.first_version, now);
             match self.store.import_one(Frame { entry, user: None }) {
                 Outcome::Taken => {
                     if self.conflicts.are_noticed() {
