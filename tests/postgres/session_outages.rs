@@ -1,6 +1,7 @@
 //! A server that is dead, hangs, is not there yet, reads only, or answers rubbish: nothing is known then, and that is said.
 
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tenfold::cache::tier::BreakerState;
@@ -10,6 +11,7 @@ use tenfold::session::{
     Version,
 };
 use tenfold::time::ManualClock;
+use tokio_postgres::NoTls;
 
 use crate::cluster::{Cluster, Server, tell, wait_until};
 use crate::session_store::{begin, is_there, run};
@@ -164,6 +166,42 @@ fn connections_that_the_server_ended_are_replaced() {
 }
 
 #[test]
+fn what_was_lost_in_the_middle_is_asked_again_if_it_only_reads() {
+    run(async {
+        let cluster = Cluster::single();
+        let server = cluster.server(0);
+        let store = Arc::new(patient(server, "sessions").build().unwrap());
+        store.create_table().await.unwrap();
+        let (token, version) = begin(&*store, Some("ada"), b"").await;
+        let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                   WHERE application_name = 'sessions' AND wait_event_type = 'Lock'";
+        let address = format!("postgres://postgres@{}/postgres", server.address());
+        let (holder, connection) = tokio_postgres::connect(&address, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        for reads in [true, false] {
+            let lock = "BEGIN; LOCK TABLE public.tenfold_sessions IN ACCESS EXCLUSIVE MODE";
+            holder.batch_execute(lock).await.unwrap();
+            let (caller, token) = (Arc::clone(&store), token.clone());
+            let call = tokio::spawn(async move {
+                if reads {
+                    let loaded = caller.load(&token).await;
+                    assert!(matches!(loaded, Ok(Some(_))), "{loaded:?}");
+                } else {
+                    let saved = caller.save(&token, version, b"".as_slice()).await;
+                    let Err(SaveError::Unavailable(why)) = saved else {
+                        panic!("{saved:?}")
+                    };
+                    assert!(why.may_have_happened(), "{why:?}");
+                }
+            });
+            wait_until("the call waits, and is ended", || server.sql(end) == "1");
+            holder.batch_execute("COMMIT").await.unwrap();
+            call.await.unwrap();
+        }
+    });
+}
+
+#[test]
 fn a_server_that_only_reads_is_not_believed() {
     run(async {
         let cluster = Cluster::single();
@@ -184,6 +222,8 @@ fn a_server_that_only_reads_is_not_believed() {
         };
         // As who fences a primary does.
         set("on");
+        // First on a connection from before.
+        assert!(store.load(&unknown).await.is_err());
         assert_every_call_fails(&store, &token, version, |_| true).await;
         assert!(store.load(&unknown).await.is_err());
         set("off");
