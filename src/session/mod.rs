@@ -73,7 +73,7 @@
 //!   and statistics show neither tokens nor data. A token that the store did not draw is
 //!   never taken; without random bits there is an error and no weak token.
 //! * **Bounded**: sessions, sessions per user, bytes per session. What has expired is swept in
-//!   pieces of 64 slots, a few with every new session.
+//!   pieces of 32 slots, a few with every new session.
 //! * **No user code runs under a lock**: neither the closures that change data nor the writers
 //!   of snapshots and logs.
 //! * **A snapshot that is not whole is an error**, with the frame in which it is damaged,

@@ -23,11 +23,12 @@ pub struct Swept {
 impl MemoryStore {
     /// Looks at the next `budget` slots and frees what is over: from any thread, as often as
     /// you like; a round is as many slots as the store ever had sessions at once. A lock
-    /// is held for 64 slots at a time. Every new session sweeps a few slots too, so that
+    /// is held for 32 slots at a time. Every new session sweeps a few slots too, so that
     /// the store stays bounded without this; calling it keeps memory lower.
     pub fn sweep(&self, budget: usize) -> Swept {
         let mut swept = Swept::default();
-        let mut out = Vec::new();
+        // Room for all that one hold may take out: it would grow under the lock.
+        let mut out = Vec::with_capacity(HOLD.min(budget));
         let mut rounds = 0;
         while swept.looked < budget && rounds <= self.shards.len() {
             let at = self.sweep_at.load(Ordering::Relaxed);
@@ -38,7 +39,7 @@ impl MemoryStore {
             swept.looked += looked;
             swept.removed += out.len();
             self.counts.add(Count::Swept as usize, out.len() as u64);
-            self.retire(std::mem::take(&mut out));
+            self.retire(out.drain(..));
             if is_round {
                 rounds += 1;
                 // Another sweep may have gone on already.
@@ -209,7 +210,7 @@ impl MemoryStore {
 }
 
 /// Slots that are looked at under one lock.
-const HOLD: usize = 64;
+const HOLD: usize = 32;
 /// Slots that a new session looks at: a round takes a quarter as many new sessions as
 /// there are slots.
 const SWEEP_PER_CREATE: usize = 4;
