@@ -14,7 +14,7 @@ use client::{Browser, request};
 use shop::Shop;
 use tenfold::session::{
     AsyncSessionStore, CreateError, CycleError, Loaded, MemoryStore, RevokeError, SaveError,
-    SessionInfo, SessionKey, SessionToken, Unavailable, UserId, Version,
+    SessionData, SessionInfo, SessionKey, SessionToken, Unavailable, UserId, Version,
 };
 
 struct World {
@@ -381,7 +381,7 @@ impl AsyncSessionStore for Down {
     async fn create(
         &self,
         _: Option<UserId>,
-        _: impl Into<Arc<[u8]>> + Send,
+        _: impl Into<SessionData> + Send,
     ) -> Result<(SessionToken, Version), CreateError> {
         Err(late().into())
     }
@@ -398,7 +398,7 @@ impl AsyncSessionStore for Down {
         &self,
         _: &SessionToken,
         _: Version,
-        _: impl Into<Arc<[u8]>> + Send,
+        _: impl Into<SessionData> + Send,
     ) -> Result<Version, SaveError> {
         Err(late().into())
     }

@@ -1,5 +1,4 @@
 use std::fmt;
-use std::sync::Arc;
 
 use redis::{IntoConnectionInfo, Value};
 
@@ -13,7 +12,7 @@ use super::reply::{self, Reply};
 use crate::cache::tier::BreakerState;
 use crate::session::{
     AsyncSessionStore, CreateError, CycleError, Loaded, Made, PerUser, RevokeError, SaveError,
-    SessionInfo, SessionKey, SessionToken, Unavailable, UserId, Version,
+    SessionData, SessionInfo, SessionKey, SessionToken, Unavailable, UserId, Version,
 };
 
 /// Sessions in a Redis server, shared by all processes that use the same server and prefix.
@@ -272,7 +271,7 @@ impl AsyncSessionStore for RedisStore {
     async fn create(
         &self,
         user: Option<UserId>,
-        data: impl Into<Arc<[u8]>> + Send,
+        data: impl Into<SessionData> + Send,
     ) -> Result<(SessionToken, Version), CreateError> {
         let data = data.into();
         self.fits(&data)
@@ -303,7 +302,7 @@ impl AsyncSessionStore for RedisStore {
         &self,
         token: &SessionToken,
         expected: Version,
-        data: impl Into<Arc<[u8]>> + Send,
+        data: impl Into<SessionData> + Send,
     ) -> Result<Version, SaveError> {
         let data = data.into();
         self.fits(&data)

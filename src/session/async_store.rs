@@ -1,5 +1,4 @@
-use std::sync::Arc;
-
+use super::data::SessionData;
 use super::error::{CreateError, CycleError, RevokeError, SaveError};
 use super::id::{SessionKey, SessionToken};
 use super::loaded::{Loaded, SessionInfo, Version};
@@ -45,7 +44,7 @@ pub trait AsyncSessionStore: Send + Sync {
     fn create(
         &self,
         user: Option<UserId>,
-        data: impl Into<Arc<[u8]>> + Send,
+        data: impl Into<SessionData> + Send,
     ) -> impl Future<Output = Result<(SessionToken, Version), CreateError>> + Send;
 
     /// Loads a session and moves its idle deadline; none if there is none, it has
@@ -78,7 +77,7 @@ pub trait AsyncSessionStore: Send + Sync {
         &self,
         token: &SessionToken,
         expected: Version,
-        data: impl Into<Arc<[u8]>> + Send,
+        data: impl Into<SessionData> + Send,
     ) -> impl Future<Output = Result<Version, SaveError>> + Send;
 
     /// Changes data: `change` is given what is there, and answers what shall be (none:
@@ -194,7 +193,7 @@ impl AsyncSessionStore for MemoryStore {
     async fn create(
         &self,
         user: Option<UserId>,
-        data: impl Into<Arc<[u8]>> + Send,
+        data: impl Into<SessionData> + Send,
     ) -> Result<(SessionToken, Version), CreateError> {
         Self::create(self, user, data)
     }
@@ -211,7 +210,7 @@ impl AsyncSessionStore for MemoryStore {
         &self,
         token: &SessionToken,
         expected: Version,
-        data: impl Into<Arc<[u8]>> + Send,
+        data: impl Into<SessionData> + Send,
     ) -> Result<Version, SaveError> {
         Self::save(self, token, expected, data)
     }

@@ -2,7 +2,7 @@ use std::{fmt, io};
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::base64url;
 
@@ -24,7 +24,12 @@ use super::base64url;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct SessionToken([u8; BYTES]);
+pub struct SessionToken {
+    bytes: [u8; BYTES],
+    /// Computed once: a request loads and saves under it.
+    #[zeroize(skip)]
+    key: SessionKey,
+}
 
 impl SessionToken {
     /// Draws a new one from the operating system, for a store to begin a session under.
@@ -36,15 +41,20 @@ impl SessionToken {
     }
 
     pub(super) fn draw_from(entropy: Entropy) -> io::Result<Self> {
-        let mut token = Self([0; BYTES]);
-        entropy(&mut token.0)?;
-        Ok(token)
+        let mut bytes = Zeroizing::new([0; BYTES]);
+        entropy(&mut *bytes)?;
+        Ok(Self::of(&bytes))
     }
 
     /// One of bytes that were drawn elsewhere.
-    #[cfg(feature = "tower-sessions")]
-    pub(super) fn of(bytes: [u8; BYTES]) -> Self {
-        Self(bytes)
+    pub(super) fn of(bytes: &[u8; BYTES]) -> Self {
+        let hash = Sha256::digest(bytes);
+        let mut key = [0; 16];
+        key.copy_from_slice(&hash[..16]);
+        Self {
+            bytes: *bytes,
+            key: SessionKey::from_bytes(key),
+        }
     }
 
     /// Reads the value of a cookie. Anything but 43 characters of unpadded
@@ -53,29 +63,26 @@ impl SessionToken {
         if cookie.len() != TEXT {
             return None;
         }
-        let mut token = Self([0; BYTES]);
-        base64url::decode(cookie.as_bytes(), &mut token.0)?;
-        Some(token)
+        let mut bytes = Zeroizing::new([0; BYTES]);
+        base64url::decode(cookie.as_bytes(), &mut *bytes)?;
+        Some(Self::of(&bytes))
     }
 
     /// The value for the cookie: 43 characters of base64url. This is the secret
     /// itself, so it belongs in the answer's `Set-Cookie` and nowhere else.
     pub fn reveal(&self) -> String {
-        base64url::encode(&self.0)
+        base64url::encode(&self.bytes)
     }
 
     /// What a store knows of it.
     pub fn key(&self) -> SessionKey {
-        let hash = Sha256::digest(self.0);
-        let mut key = [0; 16];
-        key.copy_from_slice(&hash[..16]);
-        SessionKey(u128::from_le_bytes(key))
+        self.key
     }
 }
 
 impl PartialEq for SessionToken {
     fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        self.bytes.ct_eq(&other.bytes).into()
     }
 }
 
@@ -138,8 +145,8 @@ mod tests {
             assert_eq!(cookie.len(), TEXT);
             assert!(SessionToken::parse(&cookie).unwrap() == token);
         }
-        assert_eq!(SessionToken([0; BYTES]).reveal(), "A".repeat(TEXT));
-        let known = SessionToken(std::array::from_fn(|place| place as u8 * 8));
+        assert_eq!(SessionToken::of(&[0; BYTES]).reveal(), "A".repeat(TEXT));
+        let known = SessionToken::of(&std::array::from_fn(|place| place as u8 * 8));
         assert_eq!(
             known.reveal(),
             "AAgQGCAoMDhASFBYYGhweICIkJigqLC4wMjQ2ODo8Pg"

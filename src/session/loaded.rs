@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::SessionKey;
+use super::data::SessionData;
 use super::stale::Stale;
 use super::user_id::UserId;
 
@@ -34,7 +35,7 @@ impl fmt::Display for Version {
 /// belongs to that.
 #[derive(Clone)]
 pub struct Loaded {
-    pub(super) data: Arc<[u8]>,
+    pub(super) data: SessionData,
     pub(super) user: Option<UserId>,
     pub(super) version: Version,
     pub(super) created: u64,
@@ -48,7 +49,7 @@ pub struct Loaded {
 impl Loaded {
     /// A session as a store elsewhere holds it. `created` and `ends` are seconds since 1970.
     pub fn new(
-        data: impl Into<Arc<[u8]>>,
+        data: impl Into<SessionData>,
         user: Option<UserId>,
         version: Version,
         created: u64,
@@ -74,7 +75,7 @@ impl Loaded {
 
     /// The same session after a save.
     #[cfg(feature = "cache")]
-    pub(super) fn saved(self, data: Arc<[u8]>, version: Version) -> Self {
+    pub(super) fn saved(self, data: SessionData, version: Version) -> Self {
         Self {
             data,
             version,
@@ -82,8 +83,8 @@ impl Loaded {
         }
     }
 
-    /// The data; not copied.
-    pub fn data(&self) -> &Arc<[u8]> {
+    /// The data.
+    pub fn data(&self) -> &SessionData {
         &self.data
     }
 
@@ -147,12 +148,12 @@ pub struct SessionInfo {
     /// When it ends, if it is not used again: seconds since 1970.
     pub ends: u64,
     /// Its data: where it was begun, with what browser.
-    pub data: Arc<[u8]>,
+    pub data: SessionData,
 }
 
 impl SessionInfo {
     /// One of the sessions that a store elsewhere holds, by its key, last seen when it was begun.
-    pub fn new(key: SessionKey, created: u64, ends: u64, data: impl Into<Arc<[u8]>>) -> Self {
+    pub fn new(key: SessionKey, created: u64, ends: u64, data: impl Into<SessionData>) -> Self {
         Self {
             key,
             created,

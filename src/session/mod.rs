@@ -148,6 +148,7 @@ pub mod web;
 pub use async_store::AsyncSessionStore;
 pub use builder::{MemoryStoreBuilder, OnFull, PerUser};
 pub use cookie::{CookieError, HostCookie, SameSite};
+pub use data::SessionData;
 pub use error::{
     BuildError, CreateError, CycleError, LogError, RestoreError, RevokeError, SaveError,
     SnapshotError,

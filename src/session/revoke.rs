@@ -131,7 +131,7 @@ impl MemoryStore {
                     created: u64::from(entry.created),
                     seen: u64::from(entry.seen),
                     ends: u64::from(lifetime.end(entry)),
-                    data: entry.data.to_arc(),
+                    data: entry.data.clone(),
                 })
             })
             .collect();

@@ -1,9 +1,8 @@
 //! One shard, single-threaded: sessions in slots, and where each lies.
 
 use std::fmt;
-use std::sync::Arc;
 
-use super::data::Data;
+use super::data::SessionData;
 use super::index::Index;
 use super::slots::Slots;
 use super::user_id::UserId;
@@ -25,13 +24,13 @@ pub(super) struct Entry {
     pub(super) owner: u32,
     /// The generation of its user at which it was last found not to be revoked.
     pub(super) generation: u32,
-    pub(super) data: Data,
+    pub(super) data: SessionData,
     pub(super) user: Option<UserId>,
 }
 
 impl Entry {
     /// A session of nobody, which is yet to be placed.
-    pub(super) fn new(key: u128, data: impl Into<Arc<[u8]>>, version: u64, now: u32) -> Self {
+    pub(super) fn new(key: u128, data: impl Into<SessionData>, version: u64, now: u32) -> Self {
         Self {
             key,
             version,
@@ -40,7 +39,7 @@ impl Entry {
             seen: now,
             owner: 0,
             generation: 0,
-            data: data.into().into(),
+            data: data.into(),
             user: None,
         }
     }

@@ -1,9 +1,8 @@
 use std::fmt;
 use std::io;
-use std::sync::Arc;
 
 use super::builder::{MemoryStoreBuilder, Settings};
-use super::data::Data;
+use super::data::SessionData;
 use super::error::{CreateError, SaveError};
 use super::generations::Generations;
 use super::id::SessionToken;
@@ -110,7 +109,7 @@ impl MemoryStore {
     pub fn create(
         &self,
         user: Option<UserId>,
-        data: impl Into<Arc<[u8]>>,
+        data: impl Into<SessionData>,
     ) -> Result<(SessionToken, Version), CreateError> {
         let data = data.into();
         let max = self.settings.max_data;
@@ -170,7 +169,7 @@ impl MemoryStore {
         drop(shard);
         self.count(Count::Hits);
         Some(Loaded {
-            data: data.to_arc(),
+            data,
             user,
             version,
             created: u64::from(created),
@@ -190,7 +189,7 @@ impl MemoryStore {
         &self,
         token: &SessionToken,
         expected: Version,
-        data: impl Into<Arc<[u8]>>,
+        data: impl Into<SessionData>,
     ) -> Result<Version, SaveError> {
         let data = data.into();
         let max = self.settings.max_data;
@@ -198,7 +197,7 @@ impl MemoryStore {
             let len = data.len();
             return Err(SaveError::TooLarge { len, max });
         }
-        let (key, data) = (token.key().0, Data::from(data));
+        let key = token.key().0;
         let now = self.now();
         let saved = {
             let mut shard = self.shard(key);

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use crate::time::{Instant, ManualClock};
+use crate::time::{self, Instant, ManualClock};
 
 /// Tells the time of day in whole seconds since 1970, and never runs backwards.
 ///
@@ -45,7 +45,7 @@ enum Source {
 }
 
 impl WallClock {
-    /// The operating system's.
+    /// The operating system's, as of its last tick: on Linux up to 10 ms ago.
     pub fn system() -> Self {
         Self::of(Source::System)
     }
@@ -70,9 +70,7 @@ impl WallClock {
     /// Seconds since 1970.
     pub fn now(&self) -> u64 {
         let now = match &self.0.source {
-            Source::System => SystemTime::now()
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs()),
+            Source::System => time::coarse::wall_seconds(),
             Source::Manual {
                 clock,
                 origin,

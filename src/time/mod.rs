@@ -19,7 +19,7 @@
 //! ```
 
 mod clock;
-mod coarse;
+pub(crate) mod coarse;
 mod instant;
 mod jitter;
 mod processor;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tenfold::session::{
     AsyncSessionStore, CreateError, CycleError, Loaded, MemoryStore, RevokeError, SaveError,
-    SessionInfo, SessionKey, SessionToken, Unavailable, UserId, Version,
+    SessionData, SessionInfo, SessionKey, SessionToken, Unavailable, UserId, Version,
 };
 use tokio::sync::Semaphore;
 
@@ -146,7 +146,7 @@ impl AsyncSessionStore for Flaky {
     async fn create(
         &self,
         user: Option<UserId>,
-        data: impl Into<Arc<[u8]>> + Send,
+        data: impl Into<SessionData> + Send,
     ) -> Result<(SessionToken, Version), CreateError> {
         self.call(|memory| memory.create(user, data)).await
     }
@@ -163,7 +163,7 @@ impl AsyncSessionStore for Flaky {
         &self,
         token: &SessionToken,
         expected: Version,
-        data: impl Into<Arc<[u8]>> + Send,
+        data: impl Into<SessionData> + Send,
     ) -> Result<Version, SaveError> {
         self.call(|memory| memory.save(token, expected, data)).await
     }

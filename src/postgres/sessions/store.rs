@@ -1,5 +1,4 @@
 use std::fmt;
-use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use tokio_postgres::{Config, Row};
@@ -15,7 +14,7 @@ use crate::cache::tier::BreakerState;
 use crate::replica::pool::PoolStats;
 use crate::session::{
     AsyncSessionStore, CreateError, CycleError, Loaded, PerUser, RevokeError, SaveError,
-    SessionInfo, SessionKey, SessionToken, Swept, Unavailable, UserId, Version,
+    SessionData, SessionInfo, SessionKey, SessionToken, Swept, Unavailable, UserId, Version,
 };
 use crate::sync::atomic::{AtomicU32, Ordering};
 
@@ -244,7 +243,7 @@ impl AsyncSessionStore for PostgresStore {
     async fn create(
         &self,
         user: Option<UserId>,
-        data: impl Into<Arc<[u8]>> + Send,
+        data: impl Into<SessionData> + Send,
     ) -> Result<(SessionToken, Version), CreateError> {
         let data = data.into();
         self.fits(&data)
@@ -280,7 +279,7 @@ impl AsyncSessionStore for PostgresStore {
         &self,
         token: &SessionToken,
         expected: Version,
-        data: impl Into<Arc<[u8]>> + Send,
+        data: impl Into<SessionData> + Send,
     ) -> Result<Version, SaveError> {
         let data = data.into();
         self.fits(&data)

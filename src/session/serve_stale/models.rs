@@ -9,7 +9,7 @@ use shuttle::thread;
 use super::ServeStale;
 use crate::session::{
     AsyncSessionStore, CreateError, CycleError, Loaded, MemoryStore, RevokeError, SaveError,
-    SessionInfo, SessionKey, SessionToken, Unavailable, UserId, Version,
+    SessionData, SessionInfo, SessionKey, SessionToken, Unavailable, UserId, Version,
 };
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::explore;
@@ -42,7 +42,7 @@ impl AsyncSessionStore for Elsewhere {
     async fn create(
         &self,
         user: Option<UserId>,
-        data: impl Into<Arc<[u8]>> + Send,
+        data: impl Into<SessionData> + Send,
     ) -> Result<(SessionToken, Version), CreateError> {
         self.call(|memory| memory.create(user, data))
     }
@@ -59,7 +59,7 @@ impl AsyncSessionStore for Elsewhere {
         &self,
         token: &SessionToken,
         expected: Version,
-        data: impl Into<Arc<[u8]>> + Send,
+        data: impl Into<SessionData> + Send,
     ) -> Result<Version, SaveError> {
         self.call(|memory| memory.save(token, expected, data))
     }

@@ -1,5 +1,4 @@
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::builder::ServeStaleBuilder;
@@ -8,8 +7,8 @@ use super::fate::{Failure, is_known, may_be_stale};
 use super::stats::ServeStaleStats;
 use crate::cache::tier::{Breaker, BreakerState};
 use crate::session::{
-    AsyncSessionStore, CreateError, CycleError, Loaded, RevokeError, SaveError, SessionInfo,
-    SessionKey, SessionToken, Stale, Unavailable, UserId, Version,
+    AsyncSessionStore, CreateError, CycleError, Loaded, RevokeError, SaveError, SessionData,
+    SessionInfo, SessionKey, SessionToken, Stale, Unavailable, UserId, Version,
 };
 use crate::stats::Counters;
 
@@ -130,7 +129,7 @@ impl<S: AsyncSessionStore> AsyncSessionStore for ServeStale<S> {
     async fn create(
         &self,
         user: Option<UserId>,
-        data: impl Into<Arc<[u8]>> + Send,
+        data: impl Into<SessionData> + Send,
     ) -> Result<(SessionToken, Version), CreateError> {
         self.ask(self.store.create(user, data)).await
     }
@@ -147,15 +146,15 @@ impl<S: AsyncSessionStore> AsyncSessionStore for ServeStale<S> {
         &self,
         token: &SessionToken,
         expected: Version,
-        data: impl Into<Arc<[u8]>> + Send,
+        data: impl Into<SessionData> + Send,
     ) -> Result<Version, SaveError> {
         let key = token.key();
-        let data: Arc<[u8]> = data.into();
+        let data = data.into();
         let question = self.copies.question(key);
         let before = self.copies.find(key);
         let saving = Saving::new(&self.copies, key);
         let result = self
-            .ask(self.store.save(token, expected, Arc::clone(&data)))
+            .ask(self.store.save(token, expected, data.clone()))
             .await;
         match &result {
             Ok(version) => {

@@ -1,7 +1,5 @@
 //! What nodes ask each other, as bytes.
 
-use std::sync::Arc;
-
 use super::error::MessageError;
 use super::message::Message;
 use crate::session::restore::take;
@@ -143,7 +141,6 @@ pub(super) fn read_list(mut bytes: &[u8]) -> Option<Vec<SessionInfo>> {
         let len = u32::from_le_bytes(take(bytes)?) as usize;
         let (data, rest) = bytes.split_at_checked(len)?;
         *bytes = rest;
-        let data: Arc<[u8]> = data.into();
         list.push(SessionInfo::new(key, created, ends, data).seen(seen));
     }
     Some(list)

@@ -8,7 +8,7 @@ use super::held::Held;
 use super::node::{EndError, Peers, StickyNode};
 use crate::session::{
     AsyncSessionStore, CreateError, CycleError, Loaded, LogError, RevokeError, SaveError,
-    SessionInfo, SessionKey, SessionToken, Unavailable, UserId, Version,
+    SessionData, SessionInfo, SessionKey, SessionToken, Unavailable, UserId, Version,
 };
 
 /// The sessions of a [`StickyNode`] as one browser has them, behind the trait of all stores: what it begins is placed by
@@ -53,7 +53,7 @@ impl<P: Peers> AsyncSessionStore for Seat<P> {
     async fn create(
         &self,
         user: Option<UserId>,
-        data: impl Into<Arc<[u8]>> + Send,
+        data: impl Into<SessionData> + Send,
     ) -> Result<(SessionToken, Version), CreateError> {
         let data = data.into();
         let begun = self.node.store().create(self.routing, user, &data);
@@ -77,7 +77,7 @@ impl<P: Peers> AsyncSessionStore for Seat<P> {
         &self,
         token: &SessionToken,
         expected: Version,
-        data: impl Into<Arc<[u8]>> + Send,
+        data: impl Into<SessionData> + Send,
     ) -> Result<Version, SaveError> {
         let data = data.into();
         let saved = self.node.store().save(token, expected, &data);
