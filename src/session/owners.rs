@@ -2,9 +2,6 @@
 
 use std::hash::BuildHasher;
 
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry as Place;
-
 use super::user_id::UserId;
 use crate::hash::TableHasher;
 use crate::sync::{Mutex, MutexGuard};
@@ -13,8 +10,21 @@ use crate::sync::{Mutex, MutexGuard};
 /// never the other way round.
 #[derive(Debug)]
 pub(super) struct Owners {
-    shards: Vec<Mutex<HashTable<Row>>>,
+    parts: Vec<Part>,
     hasher: TableHasher,
+}
+
+/// On a cache line of its own: one thread's does not wait for another's.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Part(Mutex<Rows>);
+
+/// A table with linear probing. Its rows are all that is fetched to find one: there are no marks beside them.
+#[derive(Debug, Default)]
+struct Rows {
+    /// A power of two of places, or none.
+    places: Vec<Option<Row>>,
+    taken: usize,
 }
 
 /// A hash, and the keys of the sessions whose users have it: all that live, and for a moment after its end
@@ -39,14 +49,14 @@ struct Several(Vec<u128>);
 
 /// The locked part of the table in which a user has their row, if they have one.
 pub(super) struct LockedRow<'a> {
-    rows: MutexGuard<'a, HashTable<Row>>,
+    rows: MutexGuard<'a, Rows>,
     owner: u32,
 }
 
 impl Owners {
-    pub(super) fn new(shards: usize) -> Self {
+    pub(super) fn new(parts: usize) -> Self {
         Self {
-            shards: (0..shards).map(|_| Mutex::new(HashTable::new())).collect(),
+            parts: (0..parts).map(|_| Part::default()).collect(),
             hasher: TableHasher::random(),
         }
     }
@@ -57,10 +67,9 @@ impl Owners {
     }
 
     pub(super) fn lock(&self, owner: u32) -> LockedRow<'_> {
-        // The table takes the low bits.
-        let shard = (u64::from(owner) * self.shards.len() as u64) >> 32;
+        let part = (u64::from(owner) * self.parts.len() as u64) >> 32;
         LockedRow {
-            rows: self.shards[shard as usize].lock(),
+            rows: self.parts[part as usize].0.lock(),
             owner,
         }
     }
@@ -73,7 +82,7 @@ impl LockedRow<'_> {
 
     /// How many keys there are: at least those of the user's that live.
     pub(super) fn len(&self) -> usize {
-        match self.row() {
+        match self.rows.get(self.owner) {
             None => 0,
             Some(Row::One { .. }) => 1,
             Some(Row::Several { keys, .. }) => keys.0.len(),
@@ -81,7 +90,7 @@ impl LockedRow<'_> {
     }
 
     pub(super) fn keys(&self) -> Vec<u128> {
-        match self.row() {
+        match self.rows.get(self.owner) {
             None => Vec::new(),
             Some(Row::One { key, .. }) => vec![join(*key)],
             Some(Row::Several { keys, .. }) => keys.0.clone(),
@@ -90,39 +99,34 @@ impl LockedRow<'_> {
 
     pub(super) fn push(&mut self, key: u128) {
         let owner = self.owner;
-        let row = |row: &Row| row.owner() == owner;
-        let rehash = |row: &Row| spread(row.owner());
-        match self.rows.entry(spread(owner), row, rehash) {
-            Place::Occupied(mut row) => match row.get_mut() {
-                Row::One { key: first, .. } => {
-                    let keys = Box::new(Several(vec![join(*first), key]));
-                    *row.get_mut() = Row::Several { owner, keys };
-                }
-                Row::Several { keys, .. } => keys.0.push(key),
-            },
-            Place::Vacant(place) => {
-                let key = split(key);
-                place.insert(Row::One { owner, key });
+        match self.rows.get_mut(owner) {
+            None => self.rows.insert(Row::One {
+                owner,
+                key: split(key),
+            }),
+            Some(Row::Several { keys, .. }) => keys.0.push(key),
+            Some(row @ Row::One { .. }) => {
+                let Row::One { key: first, .. } = *row else {
+                    return;
+                };
+                let keys = Box::new(Several(vec![join(first), key]));
+                *row = Row::Several { owner, keys };
             }
         }
     }
 
     /// Forgets the keys of sessions that have left, and rows without any.
     pub(super) fn retain(&mut self, mut stays: impl FnMut(u128) -> bool) {
-        let owner = self.owner;
-        let found = self
-            .rows
-            .find_entry(spread(owner), |row| row.owner() == owner);
-        let Ok(mut row) = found else { return };
-        let is_empty = match row.get_mut() {
-            Row::One { key, .. } => !stays(join(*key)),
-            Row::Several { keys, .. } => {
+        let is_empty = match self.rows.get_mut(self.owner) {
+            None => return,
+            Some(Row::One { key, .. }) => !stays(join(*key)),
+            Some(Row::Several { keys, .. }) => {
                 keys.0.retain(|&key| stays(key));
                 keys.0.is_empty()
             }
         };
         if is_empty {
-            row.remove();
+            self.rows.remove(self.owner);
         }
     }
 
@@ -135,10 +139,82 @@ impl LockedRow<'_> {
             stays
         });
     }
+}
 
-    fn row(&self) -> Option<&Row> {
-        let owner = self.owner;
-        self.rows.find(spread(owner), |row| row.owner() == owner)
+impl Rows {
+    fn get(&self, owner: u32) -> Option<&Row> {
+        self.places[self.find(owner)?].as_ref()
+    }
+
+    fn get_mut(&mut self, owner: u32) -> Option<&mut Row> {
+        let place = self.find(owner)?;
+        self.places[place].as_mut()
+    }
+
+    /// Puts a row that is not there.
+    fn insert(&mut self, row: Row) {
+        if 4 * (self.taken + 1) > 3 * self.places.len() {
+            let more = (2 * self.places.len()).max(LEAST);
+            let before = std::mem::replace(&mut self.places, empty(more));
+            before.into_iter().flatten().for_each(|row| self.put(row));
+        }
+        self.put(row);
+        self.taken += 1;
+    }
+
+    /// Where there is room.
+    fn put(&mut self, row: Row) {
+        let mut place = self.home(row.owner());
+        while self.places[place].is_some() {
+            place = self.after(place);
+        }
+        self.places[place] = Some(row);
+    }
+
+    fn remove(&mut self, owner: u32) {
+        let Some(mut hole) = self.find(owner) else {
+            return;
+        };
+        self.places[hole] = None;
+        self.taken -= 1;
+        // Whoever had to go past this place comes back to it, or would not be found.
+        let mut place = self.after(hole);
+        while let Some(row) = &self.places[place] {
+            let home = self.home(row.owner());
+            if self.steps(home, place) >= self.steps(hole, place) {
+                self.places.swap(hole, place);
+                hole = place;
+            }
+            place = self.after(place);
+        }
+    }
+
+    fn find(&self, owner: u32) -> Option<usize> {
+        if self.places.is_empty() {
+            return None;
+        }
+        let mut place = self.home(owner);
+        loop {
+            match &self.places[place] {
+                None => return None,
+                Some(row) if row.owner() == owner => return Some(place),
+                Some(_) => place = self.after(place),
+            }
+        }
+    }
+
+    /// Where a row is, unless others had come there before. The high bits of an owner are those of all in this part.
+    fn home(&self, owner: u32) -> usize {
+        let spread = u64::from(owner).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (spread >> 32) as usize & (self.places.len() - 1)
+    }
+
+    fn after(&self, place: usize) -> usize {
+        (place + 1) & (self.places.len() - 1)
+    }
+
+    fn steps(&self, from: usize, to: usize) -> usize {
+        to.wrapping_sub(from) & (self.places.len() - 1)
     }
 }
 
@@ -150,9 +226,8 @@ impl Row {
     }
 }
 
-/// As many bits as the table wants.
-fn spread(owner: u32) -> u64 {
-    u64::from(owner).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+fn empty(places: usize) -> Vec<Option<Row>> {
+    (0..places).map(|_| None).collect()
 }
 
 /// In words, next to which the hash takes half a word and not a whole key.
@@ -164,9 +239,14 @@ fn join([low, high]: [u64; 2]) -> u128 {
     u128::from(high) << 64 | u128::from(low)
 }
 
+const LEAST: usize = 4;
+
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
+    use crate::rng::Rng;
 
     #[test]
     fn a_row_lists_what_was_pushed_and_not_removed() {
@@ -184,14 +264,48 @@ mod tests {
         assert_eq!(row.keys(), [one, three]);
         row.retain(|_| false);
         assert_eq!((row.keys(), row.len()), (vec![], 0));
-        assert!(row.rows.is_empty());
+        assert_eq!(row.rows.taken, 0);
         row.push(three);
         row.remove(three);
-        assert!(row.rows.is_empty());
+        assert_eq!(row.rows.taken, 0);
     }
 
     #[test]
     fn a_row_of_one_is_three_words() {
-        assert_eq!(size_of::<Row>(), 24);
+        assert_eq!(size_of::<Option<Row>>(), 24);
+    }
+
+    /// Rows of few homes, so that most had to go on.
+    #[test]
+    fn rows_are_found_until_they_are_removed() {
+        let mut rng = Rng::with_seed(11);
+        for _ in 0..100 {
+            let spread = 1 + rng.below(40) as u32;
+            let owners = Owners::new(1);
+            let mut model: HashMap<u32, Vec<u128>> = HashMap::new();
+            for _ in 0..1000 {
+                let owner = rng.below(u64::from(spread)) as u32;
+                let key = u128::from(rng.below(3));
+                let mut row = owners.lock(owner);
+                if rng.below(2) == 0 {
+                    row.push(key);
+                    model.entry(owner).or_default().push(key);
+                } else {
+                    row.remove(key);
+                    let keys = model.entry(owner).or_default();
+                    if let Some(at) = keys.iter().position(|&other| other == key) {
+                        keys.remove(at);
+                    }
+                }
+                drop(row);
+                model.retain(|_, keys| !keys.is_empty());
+                for owner in 0..spread {
+                    let row = owners.lock(owner);
+                    let keys = model.get(&owner).cloned().unwrap_or_default();
+                    assert_eq!((row.keys(), row.len()), (keys.clone(), keys.len()));
+                    assert_eq!(row.rows.taken, model.len());
+                }
+            }
+        }
     }
 }

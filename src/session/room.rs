@@ -55,7 +55,7 @@ impl MemoryStore {
     pub(super) fn reserve(&self) -> Result<(), CreateError> {
         let max = self.settings.max_sessions;
         let try_once = || {
-            let held = self.held.fetch_add(1, Ordering::Relaxed);
+            let held = self.held.0.fetch_add(1, Ordering::Relaxed);
             if held < max as u64 {
                 return true;
             }
@@ -201,11 +201,11 @@ impl MemoryStore {
     }
 
     pub(super) fn hold(&self, sessions: usize) {
-        self.held.fetch_add(sessions as u64, Ordering::Relaxed);
+        self.held.0.fetch_add(sessions as u64, Ordering::Relaxed);
     }
 
     pub(super) fn release(&self, sessions: usize) {
-        self.held.fetch_sub(sessions as u64, Ordering::Relaxed);
+        self.held.0.fetch_sub(sessions as u64, Ordering::Relaxed);
     }
 }
 

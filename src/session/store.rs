@@ -49,8 +49,7 @@ pub struct MemoryStore {
     pub(super) shards: Vec<Mutex<Shard>>,
     pub(super) owners: Owners,
     pub(super) generations: Generations,
-    /// Sessions held, and those about to be.
-    pub(super) held: AtomicU64,
+    pub(super) held: Held,
     /// Counts revocations of users. New sessions are stamped with it.
     pub(super) epoch: AtomicU64,
     /// The first version of a new session: higher than any of an earlier process.
@@ -67,6 +66,11 @@ pub struct MemoryStore {
     pub(super) is_scanned: AtomicU64,
     pub(super) counts: Counters<COUNTS>,
 }
+
+/// Sessions held, and those about to be. Whoever begins or ends one writes here, and everybody reads what would lie
+/// beside it: it has two lines to itself, since processors fetch them by pairs.
+#[repr(align(128))]
+pub(super) struct Held(pub(super) AtomicU64);
 
 impl MemoryStore {
     /// Begins to describe a store.
@@ -85,7 +89,7 @@ impl MemoryStore {
             // those have just grown.
             owners: Owners::new(shards + shards / 4),
             generations: Generations::new(),
-            held: AtomicU64::new(0),
+            held: Held(AtomicU64::new(0)),
             epoch: AtomicU64::new(begun),
             first_version: begun | 1,
             sweep_at: AtomicU64::new(0),
@@ -272,7 +276,7 @@ impl MemoryStore {
 
     /// How many sessions are held, those that are over and not yet swept included.
     pub fn len(&self) -> usize {
-        self.held.load(Ordering::Relaxed) as usize
+        self.held.0.load(Ordering::Relaxed) as usize
     }
 
     /// Whether no session is held.
