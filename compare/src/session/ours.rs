@@ -21,6 +21,14 @@ impl Store for MemoryStore {
         store.build().expect("these settings make sense")
     }
 
+    fn write(token: &SessionToken) -> String {
+        token.reveal()
+    }
+
+    fn read(cookie: &str) -> Option<SessionToken> {
+        SessionToken::parse(cookie)
+    }
+
     async fn begin(&self, user: u64) -> SessionToken {
         let data = Fields::new(user).write();
         let begun = self.create(Some(user.to_string().into()), data);

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_session::SessionStore as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use dashmap::DashMap;
 use serde_json::Value;
 use tenfold::session::MemoryStore;
@@ -59,6 +61,14 @@ impl Store for tower_sessions::MemoryStore {
         Self::default()
     }
 
+    fn write(token: &Id) -> String {
+        token.to_string()
+    }
+
+    fn read(cookie: &str) -> Option<Id> {
+        cookie.parse().ok()
+    }
+
     async fn begin(&self, user: u64) -> Id {
         let mut record = record(user);
         self.create(&mut record)
@@ -98,6 +108,14 @@ impl Store for MokaStore {
 
     fn new(sessions: usize) -> Self {
         Self::new(Some(2 * sessions as u64))
+    }
+
+    fn write(token: &Self::Token) -> String {
+        token.to_string()
+    }
+
+    fn read(cookie: &str) -> Option<Self::Token> {
+        cookie.parse().ok()
     }
 
     async fn begin(&self, user: u64) -> Self::Token {
@@ -147,6 +165,15 @@ impl Store for async_session::MemoryStore {
 
     fn new(_: usize) -> Self {
         Self::new()
+    }
+
+    fn write(token: &String) -> String {
+        token.clone()
+    }
+
+    /// It hashes the cookie itself, when it loads.
+    fn read(cookie: &str) -> Option<String> {
+        Some(cookie.to_owned())
     }
 
     async fn begin(&self, user: u64) -> String {
@@ -235,6 +262,16 @@ impl Store for Plain {
 
     fn new(_: usize) -> Self {
         Self(DashMap::new())
+    }
+
+    fn write(token: &u128) -> String {
+        URL_SAFE_NO_PAD.encode(token.to_le_bytes())
+    }
+
+    fn read(cookie: &str) -> Option<u128> {
+        let mut bytes = [0; 16];
+        let read = URL_SAFE_NO_PAD.decode_slice_unchecked(cookie, &mut bytes);
+        (read == Ok(16)).then(|| u128::from_le_bytes(bytes))
     }
 
     async fn begin(&self, user: u64) -> u128 {

@@ -8,12 +8,18 @@ use serde_json::{Value, json};
 pub(super) trait Store: Send + Sync + Sized + 'static {
     const NAME: &'static str;
     /// What the browser holds, read from its cookie.
-    type Token: Clone + Send + Sync;
+    type Token: Send + Sync;
     /// What a request has loaded.
     type Session: Send;
 
     /// One for so many sessions.
     fn new(sessions: usize) -> Self;
+
+    /// The value of the cookie.
+    fn write(token: &Self::Token) -> String;
+
+    /// Reads the value of a cookie, as a request does first of all.
+    fn read(cookie: &str) -> Option<Self::Token>;
 
     /// Begins a session with these fields.
     fn begin(&self, user: u64) -> impl Future<Output = Self::Token> + Send;
