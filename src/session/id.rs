@@ -2,7 +2,7 @@ use std::{fmt, io};
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::base64url;
 
@@ -41,20 +41,31 @@ impl SessionToken {
     }
 
     pub(super) fn draw_from(entropy: Entropy) -> io::Result<Self> {
-        let mut bytes = Zeroizing::new([0; BYTES]);
-        entropy(&mut *bytes)?;
-        Ok(Self::of(&bytes))
+        let mut token = Self::EMPTY;
+        entropy(&mut token.bytes)?;
+        Ok(token.hashed())
     }
 
     /// One of bytes that were drawn elsewhere.
-    pub(super) fn of(bytes: &[u8; BYTES]) -> Self {
-        let hash = Sha256::digest(bytes);
+    #[cfg(any(test, feature = "tower-sessions"))]
+    pub(super) fn of(bytes: [u8; BYTES]) -> Self {
+        let mut token = Self::EMPTY;
+        token.bytes = bytes;
+        token.hashed()
+    }
+
+    /// To be filled in place, so that no copy is left to wipe.
+    const EMPTY: Self = Self {
+        bytes: [0; BYTES],
+        key: SessionKey(0),
+    };
+
+    fn hashed(mut self) -> Self {
+        let hash = Sha256::digest(self.bytes);
         let mut key = [0; 16];
         key.copy_from_slice(&hash[..16]);
-        Self {
-            bytes: *bytes,
-            key: SessionKey::from_bytes(key),
-        }
+        self.key = SessionKey::from_bytes(key);
+        self
     }
 
     /// Reads the value of a cookie. Anything but 43 characters of unpadded
@@ -63,9 +74,9 @@ impl SessionToken {
         if cookie.len() != TEXT {
             return None;
         }
-        let mut bytes = Zeroizing::new([0; BYTES]);
-        base64url::decode(cookie.as_bytes(), &mut *bytes)?;
-        Some(Self::of(&bytes))
+        let mut token = Self::EMPTY;
+        base64url::decode(cookie.as_bytes(), &mut token.bytes)?;
+        Some(token.hashed())
     }
 
     /// The value for the cookie: 43 characters of base64url. This is the secret
@@ -145,8 +156,8 @@ mod tests {
             assert_eq!(cookie.len(), TEXT);
             assert!(SessionToken::parse(&cookie).unwrap() == token);
         }
-        assert_eq!(SessionToken::of(&[0; BYTES]).reveal(), "A".repeat(TEXT));
-        let known = SessionToken::of(&std::array::from_fn(|place| place as u8 * 8));
+        assert_eq!(SessionToken::of([0; BYTES]).reveal(), "A".repeat(TEXT));
+        let known = SessionToken::of(std::array::from_fn(|place| place as u8 * 8));
         assert_eq!(
             known.reveal(),
             "AAgQGCAoMDhASFBYYGhweICIkJigqLC4wMjQ2ODo8Pg"

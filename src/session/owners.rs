@@ -180,8 +180,8 @@ impl Rows {
         // Whoever had to go past this place comes back to it, or would not be found.
         let mut place = self.after(hole);
         while let Some(row) = &self.places[place] {
-            let home = self.home(row.owner());
-            if self.steps(home, place) >= self.steps(hole, place) {
+            let begins = self.home(row.owner());
+            if self.steps(begins, place) >= self.steps(hole, place) {
                 self.places.swap(hole, place);
                 hole = place;
             }

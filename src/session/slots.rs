@@ -9,8 +9,11 @@ pub(super) struct Slots {
     chunks: Vec<Vec<Option<Entry>>>,
     /// Of each slot, before which second nobody has to look whether its session is over. Sixteen
     /// slots can be passed over for one line of memory.
+    ///
+    /// An empty slot has the link to the one that was emptied before it.
     due: Vec<u32>,
-    free: Vec<u32>,
+    /// The slot that was emptied last, behind one.
+    free: u32,
 }
 
 impl Slots {
@@ -31,10 +34,12 @@ impl Slots {
 
     /// Puts a session into a slot, which is not over before it is due.
     pub(super) fn put(&mut self, entry: Entry, due: u32) -> u32 {
-        if let Some(slot) = self.free.pop() {
+        if let Some(slot) = self.free.checked_sub(1) {
             let (chunk, place) = split(slot);
-            self.chunks[chunk][place] = Some(entry);
-            self.due[slot as usize] = due;
+            // Nobody is there. To look, as an assignment would, is to wait for that memory.
+            std::mem::forget(self.chunks[chunk][place].replace(entry));
+            let before = std::mem::replace(&mut self.due[slot as usize], due);
+            self.free = link(before);
             return slot;
         }
         let slot = self.len();
@@ -54,8 +59,8 @@ impl Slots {
         let (chunk, place) = split(slot);
         let entry = self.chunks.get_mut(chunk)?.get_mut(place)?.take();
         if entry.is_some() {
-            self.due[slot as usize] = u32::MAX;
-            self.free.push(slot);
+            self.due[slot as usize] = link(self.free);
+            self.free = slot + 1;
         }
         entry
     }
@@ -83,6 +88,11 @@ impl Slots {
         });
         slots.map(Option::as_ref)
     }
+}
+
+/// A slot behind one, or none at all (0), as a moment that is far in the future; and back again.
+fn link(free: u32) -> u32 {
+    u32::MAX - free
 }
 
 fn split(slot: u32) -> (usize, usize) {

@@ -85,9 +85,7 @@ impl MemoryStore {
         let begun = settings.wall.now() << 32;
         Self {
             shards: (0..shards).map(|_| Mutex::new(Shard::default())).collect(),
-            // With as many rows as sessions, these tables are half as large as with as many as there are shards, where
-            // those have just grown.
-            owners: Owners::new(shards + shards / 4),
+            owners: Owners::new(shards + shards / 2),
             generations: Generations::new(),
             held: Held(AtomicU64::new(0)),
             epoch: AtomicU64::new(begun),

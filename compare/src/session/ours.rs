@@ -1,14 +1,12 @@
 //! Ours: with a user for each session, and so with the index by which they can be logged out everywhere.
 
-use std::sync::Arc;
-
-use tenfold::session::{Loaded, MemoryStore, OnFull, SaveError, SessionToken};
+use tenfold::session::{Loaded, MemoryStore, OnFull, SaveError, SessionData, SessionToken};
 
 use super::subject::{Fields, Store};
 
 pub(super) struct Session {
     loaded: Loaded,
-    data: Option<Arc<[u8]>>,
+    data: Option<SessionData>,
 }
 
 impl Store for MemoryStore {

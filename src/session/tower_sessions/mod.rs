@@ -207,7 +207,7 @@ impl fmt::Debug for TowerSessions {
 fn token(id: &Id) -> SessionToken {
     let mut hash = Sha256::new_with_prefix(PURPOSE);
     hash.update(id.0.to_le_bytes());
-    SessionToken::of(&hash.finalize().into())
+    SessionToken::of(hash.finalize().into())
 }
 
 /// A session as it lies in the store.
