@@ -41,7 +41,7 @@ pub fn measure(arguments: &Arguments) -> Result<(), String> {
             times: 200_000,
         }
     };
-    let mut progress = Progress::new("session", 5 + effort.rounds + sweep::CONTENDERS);
+    let mut progress = Progress::new("session", 6 + effort.rounds + sweep::CONTENDERS);
     let mut rows: Vec<Row> = sweep::measure(&mut progress);
     let mut lanes: Vec<Lane> = rivals::lanes(&mut progress)?;
     rows.push(memory::row(&lanes));

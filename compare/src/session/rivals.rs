@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use async_session::SessionStore as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 use serde_json::Value;
 use tenfold::session::MemoryStore;
 use time::OffsetDateTime;
@@ -34,6 +34,7 @@ pub(super) fn lanes(progress: &mut Progress) -> Result<Vec<Lane>, String> {
         Lane::full::<MokaStore>(SESSIONS, progress)?,
         Lane::full::<async_session::MemoryStore>(SESSIONS, progress)?,
         Lane::full::<Plain>(SESSIONS, progress)?,
+        Lane::full::<Listed>(SESSIONS, progress)?,
     ])
 }
 
@@ -255,6 +256,16 @@ pub(super) struct Taken {
     version: u64,
 }
 
+impl Plain {
+    fn insert(&self, kept: Kept) -> u128 {
+        let mut token = [0; 16];
+        getrandom::fill(&mut token).expect("there is randomness");
+        let token = u128::from_le_bytes(token);
+        self.0.insert(token, kept);
+        token
+    }
+}
+
 impl Store for Plain {
     const NAME: &'static str = "DashMap";
     type Token = u128;
@@ -275,11 +286,7 @@ impl Store for Plain {
     }
 
     async fn begin(&self, user: u64) -> u128 {
-        let mut token = [0; 16];
-        getrandom::fill(&mut token).expect("there is randomness");
-        let token = u128::from_le_bytes(token);
-        self.0.insert(token, Kept::new(user, now()));
-        token
+        self.insert(Kept::new(user, now()))
     }
 
     async fn load(&self, token: &u128) -> Option<Taken> {
@@ -321,6 +328,70 @@ impl Store for Plain {
 
     async fn end(&self, token: &u128) -> bool {
         self.0.remove(token).is_some()
+    }
+}
+
+/// The same with a list of each user's sessions, without which nobody is logged out everywhere.
+struct Listed {
+    sessions: Plain,
+    users: DashMap<Arc<str>, Vec<u128>>,
+}
+
+impl Store for Listed {
+    const NAME: &'static str = "DashMap with users";
+    type Token = u128;
+    type Session = Taken;
+
+    fn new(sessions: usize) -> Self {
+        Self {
+            sessions: Plain::new(sessions),
+            users: DashMap::new(),
+        }
+    }
+
+    fn write(token: &u128) -> String {
+        Plain::write(token)
+    }
+
+    fn read(cookie: &str) -> Option<u128> {
+        Plain::read(cookie)
+    }
+
+    async fn begin(&self, user: u64) -> u128 {
+        let kept = Kept::new(user, now());
+        let user = Arc::clone(&kept.user);
+        let token = self.sessions.insert(kept);
+        self.users.entry(user).or_default().push(token);
+        token
+    }
+
+    async fn load(&self, token: &u128) -> Option<Taken> {
+        Store::load(&self.sessions, token).await
+    }
+
+    fn user(session: &Taken) -> u64 {
+        Plain::user(session)
+    }
+
+    fn change(session: &mut Taken, number: u64) {
+        Plain::change(session, number);
+    }
+
+    async fn save(&self, token: &u128, session: Taken) {
+        Store::save(&self.sessions, token, session).await;
+    }
+
+    async fn end(&self, token: &u128) -> bool {
+        let Some((_, kept)) = self.sessions.0.remove(token) else {
+            return false;
+        };
+        if let Entry::Occupied(mut list) = self.users.entry(kept.user) {
+            list.get_mut().retain(|other| other != token);
+            if list.get().is_empty() {
+                list.remove();
+            }
+        }
+        true
     }
 }
 
