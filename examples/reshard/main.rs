@@ -5,7 +5,7 @@
 //!
 //! The databases are `SQLite` files; `shards.rs` has the SQL. Reads and writes happen between
 //! the steps of the move, from one thread, so that two runs print the same. How it is with
-//! threads, failing calls and crashes, `tests/router_resharding.rs` tries.
+//! threads, failing calls and crashes, `tests/router/resharding/` tries.
 
 mod app;
 mod shards;

@@ -116,7 +116,7 @@
 //!
 //! Go's [`golang.org/x/sync/singleflight`](https://pkg.go.dev/golang.org/x/sync/singleflight),
 //! and what its users, and those of its Rust relatives, reported; each of those
-//! reports is a test in `tests/singleflight_pitfalls.rs`.
+//! reports is a test in `tests/singleflight/pitfalls.rs`.
 //!
 //! [`wait_timeout`]: GroupBuilder::wait_timeout
 //! [`max_waiters`]: GroupBuilder::max_waiters

@@ -1,7 +1,7 @@
 //! Futures polled by hand, gates that tests open, and keys and values that are
 //! counted.
 
-#![allow(dead_code, reason = "every test file uses a part of it")]
+#![allow(dead_code, reason = "each program uses a part of it")]
 
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -123,7 +123,7 @@
 //!
 //! What is proved of this by simulation, in virtual time with messages lost,
 //! repeated, late and reordered, nodes cut off, an L2 that crashes and calls that
-//! are cancelled: `tests/tier_convergence.rs`.
+//! are cancelled: `tests/cache/tier_convergence.rs`.
 //!
 //! # In front of a source
 //!
