@@ -211,11 +211,13 @@ fn a_signature_of_ed25519_has_one_spelling() {
 fn first_halves_of_ed25519_are_points_of_the_base_spelled_right() {
     let secret = small(0x1234_5678);
     let key = ed25519::encoded(ed25519::times(secret, ed25519::base()));
-    // The neutral point, whose y is 1: spelled with the field's size added, and with a sign that its x has not.
+    // The neutral point, whose y is 1: as it is, which is right by the equation, but a nonce that is nothing would
+    // give the secret away; spelled with the field's size added; and with a sign that its x has not.
+    let plain = ed25519::encoded(ed25519::NEUTRAL);
     let beyond = ed25519::FIELD.0.plus(ONE).0.to_le();
     let mut negative = ed25519::encoded(ed25519::NEUTRAL);
     negative[31] |= 0x80;
-    for r in [beyond, negative] {
+    for r in [plain, beyond, negative] {
         assert_eq!(edwards(&key, &sign(ZERO, secret, &r, &key)), WRONG);
     }
     // A nonce's point, with the point of order two added: eight times that is nothing.
@@ -235,17 +237,83 @@ fn first_halves_of_ed25519_are_points_of_the_base_spelled_right() {
     );
 }
 
-/// The secret of a key of small order is known to all: there is none.
-#[test]
-fn all_eight_points_that_anybody_signs_for_are_no_keys() {
-    let f = *ed25519::FIELD;
-    // Any point is one of the base's multiples and one of those eight: the order times it is the latter.
+/// A point of order 8, of which the other seven of small order are multiples. Any point is one of the base's multiples and one
+/// of those eight: the order times it is the latter.
+fn order_8() -> ed25519::Point {
     let order_8 = (2..).map(small).filter_map(ed25519::at).find_map(|point| {
         let small_order = ed25519::times(ed25519::ORDER.0, point);
         let fourth = ed25519::times(small(4), small_order);
         (fourth != ed25519::NEUTRAL).then_some(small_order)
     });
-    let order_8 = order_8.unwrap();
+    order_8.unwrap()
+}
+
+/// To a multiple of the base a key can have one of the eight points added that cancels a first half of small order: the equation
+/// is right, for this verifier and not for one that multiplies it by eight. Such a half is refused, whichever it is.
+#[test]
+fn first_halves_of_small_order_are_refused_where_the_equation_is_right() {
+    let order_8 = order_8();
+    let eight = (0..8).map(|number| ed25519::times(small(number), order_8));
+    let eight: Vec<_> = eight.map(ed25519::encoded).collect();
+    let mut seen = [false; 8];
+    for secret in (0x1234_5678..).map(small) {
+        let point = ed25519::times(secret, ed25519::base());
+        let key = ed25519::encoded(ed25519::sum(point, order_8));
+        for (number, r) in eight.iter().enumerate() {
+            let challenge = ed25519::challenge(r, &key, EDWARDS.as_bytes());
+            let low = (0..3).map(|at| usize::from(challenge.bit(at)) << at);
+            if (number + low.sum::<usize>()).is_multiple_of(8) {
+                assert_eq!(edwards(&key, &sign(ZERO, secret, r, &key)), WRONG);
+                seen[number] = true;
+            }
+        }
+        if seen == [true; 8] {
+            break;
+        }
+    }
+}
+
+/// Half of all numbers are the y of a point. The others are no key, nor are those that stand for a smaller number.
+#[test]
+fn what_is_no_point_of_ed25519_is_no_key() {
+    let field = ed25519::FIELD.0;
+    let plain = (2..40).map(|low| (small(low), false));
+    let high = (2..20).map(|low| (field.minus(small(low)).0, false));
+    let beyond = (0..19).map(|low| (field.plus(small(low)).0, true));
+    let mut points = 0;
+    for (y, is_beyond) in plain.chain(high).chain(beyond) {
+        let is_point = ed25519::at(if is_beyond { y.minus(field).0 } else { y }).is_some();
+        for sign in [0, 0x80] {
+            let mut key = y.to_le();
+            key[31] |= sign;
+            let set = format!(
+                r#"{{"kty":"OKP","crv":"Ed25519","kid":"k","x":"{}"}}"#,
+                encode(&key)
+            );
+            let ring = KeyRing::builder().ed25519_public("k", &key).build();
+            for read in [ring, import(&set)] {
+                let expected = match (is_point, is_beyond) {
+                    (false, _) => "a point of Ed25519",
+                    (true, true) => "a point of Ed25519 in its one spelling",
+                    (true, false) => {
+                        assert!(read.is_ok(), "{y:?}");
+                        points += 1;
+                        continue;
+                    }
+                };
+                let kid = "k".to_owned();
+                assert_eq!(read.err(), Some(KeyError::BadKey { kid, expected }));
+            }
+        }
+    }
+    assert!((80..150).contains(&points), "{points} of 224");
+}
+
+/// The secret of a key of small order is known to all: there is none.
+#[test]
+fn all_eight_points_that_anybody_signs_for_are_no_keys() {
+    let f = *ed25519::FIELD;
+    let order_8 = order_8();
     let mut point = ed25519::NEUTRAL;
     for _ in 0..8 {
         // With the field's size added too, where there is room for it.

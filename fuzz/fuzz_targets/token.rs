@@ -32,7 +32,10 @@ fuzz_target!(|input: &[u8]| {
     if let Ok(text) = std::str::from_utf8(input) {
         assert!(verifier.verify(text, |_| ()).is_err());
         assert!(issuer.refresh(text).is_err() && issuer.log_out(text).is_err());
-        let _ = KeyRing::builder().jwks(text).build();
+        if let Ok(ring) = KeyRing::builder().jwks(text).build() {
+            let again = KeyRing::builder().jwks(&ring.to_jwks()).build();
+            assert!(again.is_ok_and(|again| again.to_jwks() == ring.to_jwks()));
+        }
         let cookie = HostCookie::new("id", SameSite::Lax).unwrap();
         let _ = cookie.find(text);
         if let Ok(set) = cookie.set(text, None) {

@@ -22,7 +22,9 @@ impl KeyRing {
         for key in &self.keys {
             let parts: &[(&str, &[u8])] = match &key.public {
                 Public::Mac(_) => continue,
-                Public::EdDsa(point) => &[("\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":", point)],
+                Public::EdDsa(key) => {
+                    &[("\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":", key.as_bytes())]
+                }
                 Public::Es256(point) => &[
                     ("\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":", &point[1..33]),
                     (",\"y\":", &point[33..]),

@@ -43,8 +43,13 @@ fn known_macs() {
 /// RFC 8032, 7.1.
 #[test]
 fn known_signatures_of_ed25519() {
-    for (public, message, signature) in RFC_8032 {
-        let (key, message, signature) = (ed25519(public), bytes(message), bytes(signature));
+    for (secret, public, message, signature) in RFC_8032 {
+        let (message, signature) = (bytes(message), bytes(signature));
+        let pkcs8 = bytes(&format!("302e020100300506032b657004220420{secret}"));
+        let signs = key(KeyRing::builder().ed25519("k", &pkcs8));
+        assert_eq!(signs.sign(&message).unwrap().0[..], signature);
+        let key = ed25519(public);
+        assert!(key.sign(&message).is_none());
         assert!(key.verify(&message, &signature));
         only_the_whole_is_right(&key, &message, &signature);
     }
@@ -89,7 +94,7 @@ fn known_signatures_of_p256() {
 #[test]
 fn a_number_beyond_the_order_of_ed25519_is_none() {
     let order = bytes("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010");
-    for (public, message, signature) in RFC_8032 {
+    for (_, public, message, signature) in RFC_8032 {
         let (key, message, mut signature) = (ed25519(public), bytes(message), bytes(signature));
         let mut carry = 0;
         for (byte, more) in signature[32..].iter_mut().zip(&order) {
@@ -144,18 +149,22 @@ fn bytes(hex: &str) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(byte).collect()
 }
 
-const RFC_8032: [(&str, &str, &str); 3] = [
+/// Secret, public key, message, signature.
+const RFC_8032: [(&str, &str, &str, &str); 3] = [
     (
+        "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
         "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
         "",
         "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b",
     ),
     (
+        "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
         "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
         "72",
         "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00",
     ),
     (
+        "c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7",
         "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
         "af82",
         "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a",

@@ -1,13 +1,14 @@
 use std::fmt;
 
 use ring::agreement::{self, ECDH_P256, EphemeralPrivateKey, agree_ephemeral};
+use ring::hmac;
 use ring::rand::SystemRandom;
 use ring::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair,
-    Ed25519KeyPair, KeyPair, UnparsedPublicKey,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair,
+    UnparsedPublicKey,
 };
-use ring::{hmac, signature};
 
+use super::ed25519::{EdPair, EdPublic};
 use super::error::{KeyError, TokenError};
 
 /// How a key signs. It belongs to the key; what a header says about it is compared and never
@@ -71,13 +72,13 @@ pub(super) struct Key {
 
 pub(super) enum Public {
     Mac(hmac::Key),
-    EdDsa([u8; 32]),
+    EdDsa(EdPublic),
     Es256([u8; 65]),
 }
 
 enum Private {
     Mac,
-    EdDsa(Ed25519KeyPair),
+    EdDsa(EdPair),
     Es256(EcdsaKeyPair),
 }
 
@@ -85,13 +86,15 @@ impl Key {
     /// Whether the signature is this key's over the message; false for any length
     /// but the one.
     pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        let verified = match &self.public {
+        match &self.public {
             // In constant time.
-            Public::Mac(key) => hmac::verify(key, message, signature),
-            Public::EdDsa(key) => verify(&ED25519, key, message, signature),
-            Public::Es256(key) => verify(&ECDSA_P256_SHA256_FIXED, key, message, signature),
-        };
-        verified.is_ok()
+            Public::Mac(key) => hmac::verify(key, message, signature).is_ok(),
+            Public::EdDsa(key) => key.verify(message, signature),
+            Public::Es256(point) => {
+                let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
+                key.verify(message, signature).is_ok()
+            }
+        }
     }
 
     /// What all messages begin with, as far as a MAC can be computed of that beforehand.
@@ -113,21 +116,12 @@ impl Key {
         };
         let len = match (self.private.as_ref()?, &self.public) {
             (Private::Mac, Public::Mac(key)) => put(hmac::sign(key, message).as_ref()),
-            (Private::EdDsa(key), _) => put(key.sign(message).as_ref()),
+            (Private::EdDsa(key), _) => put(&key.sign(message)),
             (Private::Es256(key), _) => put(key.sign(&SystemRandom::new(), message).ok()?.as_ref()),
             (Private::Mac, _) => return None,
         };
         Some((bytes, len))
     }
-}
-
-fn verify(
-    algorithm: &'static dyn signature::VerificationAlgorithm,
-    key: &[u8],
-    message: &[u8],
-    signature: &[u8],
-) -> Result<(), ring::error::Unspecified> {
-    UnparsedPublicKey::new(algorithm, key).verify(message, signature)
 }
 
 impl KeyRing {
@@ -193,25 +187,22 @@ impl KeyRingBuilder {
         self.add(kid, Algorithm::Hs256, public, Some(Private::Mac))
     }
 
-    /// A private key for Ed25519: PKCS #8, as DER.
+    /// A private key for Ed25519: PKCS #8, as DER, in version 1 or 2. A public half that is there has to be the secret's.
     pub fn ed25519(self, kid: &str, pkcs8: &[u8]) -> Self {
-        let Ok(pair) = Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8) else {
+        let Some(pair) = EdPair::from_pkcs8(pkcs8) else {
             return self.bad(kid, "a PKCS #8 key for Ed25519");
         };
-        let Ok(public) = pair.public_key().as_ref().try_into() else {
-            return self.bad(kid, "a PKCS #8 key for Ed25519");
-        };
-        let public = Public::EdDsa(public);
+        let public = Public::EdDsa(pair.public());
         self.add(kid, Algorithm::EdDsa, public, Some(Private::EdDsa(pair)))
     }
 
-    /// A public key for Ed25519. It only verifies. The few points that anybody can sign for are
-    /// no keys; bytes that are no point verify nothing.
+    /// A public key for Ed25519. It only verifies. Bytes that are no point of the curve are no key, nor are points
+    /// spelled otherwise than encoders do, and the few that anybody can sign for.
     pub fn ed25519_public(self, kid: &str, key: &[u8; 32]) -> Self {
-        if is_weak(key) {
-            return self.bad(kid, "a point of Ed25519 that has a secret");
+        match EdPublic::new(key) {
+            Ok(key) => self.add(kid, Algorithm::EdDsa, Public::EdDsa(key), None),
+            Err(expected) => self.bad(kid, expected),
         }
-        self.add(kid, Algorithm::EdDsa, Public::EdDsa(*key), None)
     }
 
     /// A private key for ECDSA on P-256: PKCS #8, as DER.
@@ -346,29 +337,4 @@ fn is_on_p256(point: &[u8; 65]) -> bool {
     .is_ok()
 }
 
-/// Whether the point is one of the eight of small order, or spelled with a number beyond the field: for those a
-/// signature is found without a secret.
-fn is_weak(key: &[u8; 32]) -> bool {
-    let mut number = *key;
-    // The sign.
-    number[31] &= 0x7f;
-    let [low, middle @ .., high] = number;
-    let is_beyond = low >= 0xed && high == 0x7f && middle == [0xff; 30];
-    let is_last = low == 0xec && high == 0x7f && middle == [0xff; 30];
-    let is_first = low <= 1 && high == 0 && middle == [0; 30];
-    is_beyond || is_last || is_first || number == OF_ORDER_8[0] || number == OF_ORDER_8[1]
-}
-
-const OF_ORDER_8: [[u8; 32]; 2] = [
-    [
-        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,
-        0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53,
-        0xfc, 0x05,
-    ],
-    [
-        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
-        0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
-        0x03, 0x7a,
-    ],
-];
 const MIN_SECRET: usize = 32;
