@@ -1,8 +1,10 @@
 //! Sessions in a real PostgreSQL server: the promises of every store, races between connections, and the server's bad days.
 
+#[path = "postgres/session_outages.rs"]
+mod bad_days;
 #[path = "postgres/cluster.rs"]
 mod cluster;
-#[path = "postgres/session_outages.rs"]
+#[path = "session_store/outages.rs"]
 mod outages;
 #[path = "postgres/session_races.rs"]
 mod races;
@@ -20,7 +22,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use cluster::{Cluster, Server};
+use cluster::{Cluster, Server, tell};
 use session_store::{Bed, Knobs, begin, every_promise, is_there, run};
 use stall::Stall;
 use tenfold::postgres::sessions::{

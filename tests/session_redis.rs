@@ -1,8 +1,8 @@
 //! Sessions in a real Redis server: the promises of every store, and the server's bad days.
 
-#[path = "redis/copies.rs"]
-mod copies;
 #[path = "redis/outages.rs"]
+mod bad_days;
+#[path = "session_store/outages.rs"]
 mod outages;
 #[path = "redis/replicas.rs"]
 mod replicas;
@@ -16,10 +16,11 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use server::{Server, command};
+use outages::{Damages, what_no_store_has_written_is_an_error_and_can_be_revoked};
+use server::{Server, command, tell};
 use session_store::{Bed, Knobs, begin, every_promise, is_there, run};
 use tenfold::redis::{CheckError, RedisBuildError, RedisStore, RedisStoreBuilder};
-use tenfold::session::{AsyncSessionStore, CreateError, CycleError, SaveError, Unavailable};
+use tenfold::session::{AsyncSessionStore, CreateError, SaveError, Unavailable};
 
 mod by_functions {
     super::every_promise!(super::Redis::functions());
@@ -296,64 +297,45 @@ fn a_server_that_evicts_keys_is_found_out() {
     });
 }
 
+impl Damages for Redis {
+    const DAMAGES: &[&str] = &["list", "short", "empty", "kind", "name"];
+    const CHANGES_READ: bool = true;
+
+    fn damage(&self, how: &str) -> bool {
+        let all = format!("*{}:??}}:s:*", self.prefix);
+        let keys: Vec<String> = self.server.ask(&["KEYS", &all]);
+        let key = &keys[0];
+        match how {
+            "list" => {
+                let () = self.server.ask(&["DEL", key]);
+                let () = self.server.ask(&["RPUSH", key, "1"]);
+            }
+            "short" => {
+                let value: Vec<u8> = self.server.ask(&["GET", key]);
+                let mut short = command(&["SET", key]);
+                short.arg(&value[..30]);
+                short.exec(&mut self.server.connect()).unwrap();
+            }
+            "empty" => {
+                let () = self.server.ask(&["SET", key, ""]);
+            }
+            "kind" => {
+                let () = self.server.ask(&["SETRANGE", key, "1", "7"]);
+            }
+            _ => {
+                // A name longer than what is there.
+                let () = self.server.ask(&["SETRANGE", key, "41", "7"]);
+            }
+        }
+        true
+    }
+}
+
 #[test]
 fn what_is_no_session_under_the_key_of_one_is_an_error_and_can_be_revoked() {
     run(async {
-        for bed in [Redis::functions(), Redis::scripts()] {
-            let store = bed.store(Knobs::default()).await;
-            for damage in ["list", "short", "empty", "kind", "name"] {
-                let (token, version) = begin(&store, Some("ada"), b"data").await;
-                let all = format!("*{}:??}}:s:*", bed.prefix);
-                let keys: Vec<String> = bed.server.ask(&["KEYS", &all]);
-                let key = &keys[0];
-                match damage {
-                    "list" => {
-                        let () = bed.server.ask(&["DEL", key]);
-                        let () = bed.server.ask(&["RPUSH", key, "1"]);
-                    }
-                    "short" => {
-                        let value: Vec<u8> = bed.server.ask(&["GET", key]);
-                        let mut short = command(&["SET", key]);
-                        short.arg(&value[..30]);
-                        short.exec(&mut bed.server.connect()).unwrap();
-                    }
-                    "empty" => {
-                        let () = bed.server.ask(&["SET", key, ""]);
-                    }
-                    "kind" => {
-                        let () = bed.server.ask(&["SETRANGE", key, "1", "7"]);
-                    }
-                    _ => {
-                        // A name longer than what is there.
-                        let () = bed.server.ask(&["SETRANGE", key, "41", "7"]);
-                    }
-                }
-                let is_malformed = |why: &Unavailable| matches!(why, Unavailable::Malformed { .. });
-                let why = store.load(&token).await.unwrap_err();
-                assert!(is_malformed(&why), "{damage}: {why:?}");
-                let saved = store.save(&token, version, b"".as_slice()).await;
-                assert!(
-                    matches!(&saved, Err(SaveError::Unavailable(why)) if is_malformed(why)),
-                    "{damage}: {saved:?}"
-                );
-                for result in [store.cycle(&token).await, store.log_in(&token, "ada").await] {
-                    assert!(
-                        matches!(&result, Err(CycleError::Unavailable(why)) if is_malformed(why)),
-                        "{damage}: {result:?}"
-                    );
-                }
-                let why = store.sessions_of("ada").await.unwrap_err();
-                assert!(is_malformed(&why), "{damage}: {why:?}");
-
-                // Others go on as before, and it can be got rid of.
-                let (bob, _) = begin(&store, Some("bob"), b"").await;
-                assert!(is_there(&store, &bob).await);
-                assert!(store.revoke(&token).await.unwrap());
-                assert!(!is_there(&store, &token).await);
-                assert!(store.revoke(&bob).await.unwrap());
-                store.revoke_user("ada", None).await.unwrap();
-                assert!(store.sessions_of("ada").await.unwrap().is_empty());
-            }
+        for bed in [Redis::functions, Redis::scripts] {
+            what_no_store_has_written_is_an_error_and_can_be_revoked(bed).await;
         }
     });
 }

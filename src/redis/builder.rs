@@ -9,7 +9,8 @@ use super::keys::Keys;
 use super::link::{Link, Patience};
 use super::replicas::Replicas;
 use super::store::RedisStore;
-use crate::session::{BuildError, PerUser};
+use crate::session::PerUser;
+use crate::session::limits::{Limits, more_than_0, wrong};
 use crate::time::Clock;
 
 /// Builds a [`RedisStore`]; made by [`RedisStore::builder`].
@@ -38,12 +39,7 @@ use crate::time::Clock;
 pub struct RedisStoreBuilder {
     client: redis::Client,
     prefix: String,
-    idle: Duration,
-    absolute: Duration,
-    touch_every: Option<Duration>,
-    max_per_user: usize,
-    per_user: PerUser,
-    max_data: usize,
+    limits: Limits,
     patience: Patience,
     replicas: Option<Replicas>,
     only_scripts: bool,
@@ -65,12 +61,7 @@ impl RedisStoreBuilder {
         Ok(Self {
             client: redis::Client::open(server).map_err(RedisBuildError::Address)?,
             prefix: "tenfold".to_owned(),
-            idle: Duration::from_secs(30 * 60),
-            absolute: Duration::from_secs(8 * 3600),
-            touch_every: None,
-            max_per_user: 1000,
-            per_user: PerUser::default(),
-            max_data: 64 << 10,
+            limits: Limits::default(),
             patience: Patience {
                 limit: Duration::from_millis(50),
                 failures: 5,
@@ -92,35 +83,35 @@ impl RedisStoreBuilder {
     /// How long a session lives after it was last loaded or saved; 30 minutes by
     /// default. In whole seconds of the server's clock, as all times of sessions; rounded up.
     pub fn idle(mut self, idle: Duration) -> Self {
-        self.idle = idle;
+        self.limits.idle = idle;
         self
     }
 
     /// How long a session lives after its user logged in, however busy it is; 8 hours by
     /// default.
     pub fn absolute(mut self, absolute: Duration) -> Self {
-        self.absolute = absolute;
+        self.limits.absolute = absolute;
         self
     }
 
     /// How often, at most, a load moves the idle deadline, which costs a second call: a session may end so much
     /// sooner than [`idle`](Self::idle) says. By default a sixteenth of that, and no more than a minute.
     pub fn touch_every(mut self, interval: Duration) -> Self {
-        self.touch_every = Some(interval);
+        self.limits.touch_every = Some(interval);
         self
     }
 
     /// How many sessions a user may have, and what becomes of one more. By default
     /// 1000, of which the oldest leaves: a limit, because the server does nothing else while it looks through them.
     pub fn max_per_user(mut self, max: usize, per_user: PerUser) -> Self {
-        self.max_per_user = max;
-        self.per_user = per_user;
+        self.limits.max_per_user = max;
+        self.limits.per_user = per_user;
         self
     }
 
     /// How many bytes of data a session may have; 64 KiB by default.
     pub fn max_data(mut self, max: usize) -> Self {
-        self.max_data = max;
+        self.limits.max_data = max;
         self
     }
 
@@ -179,33 +170,13 @@ impl RedisStoreBuilder {
         if self.prefix.contains(['{', '}']) {
             return Err(RedisBuildError::Prefix { found: self.prefix });
         }
-        let idle = whole("idle", self.idle)?;
-        let absolute = whole("absolute", self.absolute)?;
-        let wrong = |setting, expected, found| BuildError::Setting {
-            setting,
-            expected,
-            found,
+        let limits = Limits {
+            idle: whole(self.limits.idle),
+            absolute: whole(self.limits.absolute),
+            ..self.limits
         };
-        if idle > absolute {
-            let expected = "no longer than absolute, in seconds";
-            return Err(wrong("idle", expected, idle.into()).into());
-        }
-        let touch_every = self.touch_every.map_or_else(
-            || u64::from(idle / 16).min(60),
-            |interval| interval.as_secs(),
-        );
-        if touch_every >= u64::from(idle) {
-            let expected = "shorter than idle, in seconds";
-            return Err(wrong("touch_every", expected, touch_every).into());
-        }
-        for (setting, found) in [
-            ("max_per_user", self.max_per_user as u64),
-            ("op_timeout", self.patience.limit.as_micros() as u64),
-        ] {
-            if found == 0 {
-                return Err(wrong(setting, "more than 0", found).into());
-            }
-        }
+        let touch_every = limits.check((limits.idle / 16).min(Duration::from_secs(60)))?;
+        more_than_0("op_timeout", self.patience.limit.as_micros() as u64)?;
         if let Some(Replicas { limit, .. }) = self.replicas
             && (limit.is_zero() || limit > MAX_WAIT)
         {
@@ -216,13 +187,14 @@ impl RedisStoreBuilder {
         if Handle::try_current().is_err() {
             return Err(RedisBuildError::NoRuntime);
         }
+        // The server counts seconds since 1970 in 32 bits, until 2106.
         let settings = Settings {
-            idle,
-            absolute,
-            touch_every: touch_every as u32,
-            max_per_user: self.max_per_user,
-            per_user: self.per_user,
-            max_data: self.max_data,
+            idle: limits.idle.as_secs() as u32,
+            absolute: limits.absolute.as_secs() as u32,
+            touch_every: touch_every.as_secs() as u32,
+            max_per_user: limits.max_per_user,
+            per_user: limits.per_user,
+            max_data: limits.max_data,
         };
         let link = Link::new(self.client, self.patience, self.replicas)
             .map_err(RedisBuildError::Address)?;
@@ -237,21 +209,10 @@ impl RedisStoreBuilder {
 }
 
 /// Whole seconds, rounded up.
-fn whole(setting: &'static str, duration: Duration) -> Result<u32, BuildError> {
+fn whole(duration: Duration) -> Duration {
     let started = u64::from(duration.subsec_nanos() > 0);
-    let found = duration.as_secs().saturating_add(started);
-    // The server counts seconds since 1970 in 32 bits, until 2106.
-    match u32::try_from(found) {
-        Ok(seconds) if seconds > 0 && seconds <= MAX_SECONDS => Ok(seconds),
-        _ => Err(BuildError::Setting {
-            setting,
-            expected: "1 second to 20 years, in seconds",
-            found,
-        }),
-    }
+    Duration::from_secs(duration.as_secs().saturating_add(started))
 }
-
-const MAX_SECONDS: u32 = 20 * 366 * 24 * 3600;
 
 /// A caller who waits longer has gone.
 const MAX_WAIT: Duration = Duration::from_secs(60);

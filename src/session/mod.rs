@@ -117,6 +117,8 @@ mod frame;
 mod generations;
 mod id;
 mod index;
+#[cfg(any(feature = "redis", feature = "postgres-sessions"))]
+pub(crate) mod limits;
 mod loaded;
 mod not_replicated;
 mod owners;

@@ -8,7 +8,9 @@ use std::io::{self, Read};
 use super::error::RestoreError;
 use super::revocations::{RECORD, Record, Revocations};
 use super::shard::Entry;
-use super::snapshot::{END, FORMAT, HEADER, MAGIC, MAX_FRAME, NOBODY, REVOCATION, SESSION};
+use super::snapshot::{
+    END, FORMAT, HEADER, MAGIC, MAX_COUNT, MAX_FRAME, NOBODY, REVOCATION, SESSION,
+};
 use super::store::MemoryStore;
 use super::user_id::UserId;
 use crate::sync::atomic::Ordering;
@@ -116,9 +118,7 @@ struct Said {
 fn read(snapshot: impl Read, revocations: Revocations) -> Result<Said, RestoreError> {
     let mut frames = Frames::begin(io::BufReader::new(snapshot))?;
     let epoch = match frames.next()?.split_first() {
-        Some((&HEADER, header)) if header.len() == 16 => {
-            take(&mut &*header).map(u64::from_le_bytes)
-        }
+        Some((&HEADER, header)) if header.len() == 16 => count(&mut &*header),
         _ => None,
     };
     let mut said = Said {
@@ -170,8 +170,8 @@ fn read(snapshot: impl Read, revocations: Revocations) -> Result<Said, RestoreEr
 /// Reads what follows the kind of a session's frame.
 pub(super) fn session(bytes: &mut &[u8]) -> Option<(Entry, Option<UserId>)> {
     let key = u128::from_le_bytes(take(bytes)?);
-    let version = u64::from_le_bytes(take(bytes)?);
-    let stamp = u64::from_le_bytes(take(bytes)?);
+    let version = count(bytes)?;
+    let stamp = count(bytes)?;
     let created = u32::from_le_bytes(take(bytes)?);
     let seen = u32::from_le_bytes(take(bytes)?);
     let name = u32::from_le_bytes(take(bytes)?);
@@ -185,6 +185,13 @@ pub(super) fn session(bytes: &mut &[u8]) -> Option<(Entry, Option<UserId>)> {
     let mut entry = Entry::new(key, *bytes, version, created);
     (entry.stamp, entry.seen) = (stamp, seen);
     Some((entry, user))
+}
+
+/// A version, stamp or generation, if there can be one that high.
+pub(super) fn count(bytes: &mut &[u8]) -> Option<u64> {
+    take(bytes)
+        .map(u64::from_le_bytes)
+        .filter(|&count| count <= MAX_COUNT)
 }
 
 pub(super) fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
+use super::restore::count;
 use super::user_id::UserId;
 
 /// Where a store writes down what it revokes; see
@@ -205,7 +206,8 @@ impl Record {
         if u32::from_le_bytes(*checksum) != crc32c::crc32c(said) || bytes[4] != VERSION {
             return None;
         }
-        let (number, rest) = bytes[8..].split_first_chunk::<8>()?;
+        let rest = &mut &bytes[8..];
+        let number = count(rest)?;
         let (one, rest) = rest.split_first_chunk::<16>()?;
         let (two, _) = rest.split_first_chunk::<16>()?;
         let (one, two) = (u128::from_le_bytes(*one), u128::from_le_bytes(*two));
@@ -213,7 +215,7 @@ impl Record {
             SESSION => Some(Self::Session { key: one }),
             USER => Some(Self::User {
                 user: one,
-                generation: u64::from_le_bytes(*number),
+                generation: number,
                 except: two,
             }),
             _ => None,

@@ -1,150 +1,88 @@
-//! A server that is dead, hangs, is not there yet, reads only, or answers rubbish: nothing is known then, and that is said.
+//! A PostgreSQL server that is dead, hangs, is not there yet, reads only, or answers rubbish.
 
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tenfold::cache::tier::BreakerState;
 use tenfold::postgres::sessions::PostgresStore;
 use tenfold::session::{
-    AsyncSessionStore, CreateError, CycleError, RevokeError, SaveError, SessionToken, Unavailable,
-    Version,
+    AsyncSessionStore, CreateError, SaveError, SessionToken, Unavailable, Version,
 };
 use tenfold::time::ManualClock;
 use tokio_postgres::NoTls;
 
 use crate::cluster::{Cluster, Server, tell, wait_until};
+use crate::outages::{Outages, Patience, assert_every_call_fails, every_outage};
 use crate::session_store::{begin, is_there, run};
 use crate::{patient, rubbish};
 
-#[test]
-fn while_the_server_is_dead_nothing_is_known_and_then_all_is_there_again() {
-    run(async {
-        let clock = ManualClock::new();
-        let mut cluster = Cluster::single();
-        let store = patient(cluster.server(0), "sessions")
-            .breaker(20, Duration::from_secs(1))
-            .clock(clock.clock())
+every_outage!(Cluster);
+
+impl Outages for Cluster {
+    type Store = PostgresStore;
+
+    fn start() -> Self {
+        let cluster = Self::single();
+        let store = patient(cluster.server(0), "definition").build().unwrap();
+        cluster.server(0).sql(&store.definition());
+        cluster
+    }
+
+    fn kill(&mut self) {
+        self.server_mut(0).kill();
+    }
+
+    fn resume(&mut self) {
+        self.server_mut(0).start();
+    }
+
+    fn freeze(&self, name: &str) -> impl Sized {
+        Frozen::all_of(self.server(0), name)
+    }
+
+    fn store(&self, name: &str, patience: Patience) -> PostgresStore {
+        patient(self.server(0), name)
+            .op_timeout(patience.limit)
+            .breaker(patience.failures, Duration::from_secs(1))
+            .clock(patience.clock)
             .build()
-            .unwrap();
-        store.create_table().await.unwrap();
-        let (token, version) = begin(&store, Some("ada"), b"1 lamp").await;
+            .unwrap()
+    }
 
-        cluster.server_mut(0).kill();
-        let begun = Instant::now();
-        assert_every_call_fails(&store, &token, version, |why| {
-            matches!(why, Unavailable::Unreachable(_))
-        })
-        .await;
-        tell(format_args!(
-            "dead: {CALLS} calls failed in {:?}",
-            begun.elapsed()
-        ));
-        while store.breaker() == BreakerState::Closed {
-            assert!(store.load(&token).await.is_err());
-        }
-        // Nobody waits for it any more.
-        assert_every_call_fails(&store, &token, version, |why| {
-            matches!(why, Unavailable::Suspended { .. }) && !why.may_have_happened()
-        })
-        .await;
-
-        cluster.server_mut(0).start();
-        clock.advance(Duration::from_secs(1));
-        let begun = Instant::now();
-        let loaded = store.load(&token).await.unwrap().unwrap();
-        tell(format_args!("back: loaded after {:?}", begun.elapsed()));
-        assert_eq!((&loaded[..], loaded.version()), (&b"1 lamp"[..], version));
-        assert_eq!(store.breaker(), BreakerState::Closed);
-
-        // One that comes back at once fails no load, and has kept whose session it is.
-        cluster.server_mut(0).kill();
-        cluster.server_mut(0).start();
-        assert!(store.load(&token).await.unwrap().is_some());
-        store.save(&token, version, b"2".as_slice()).await.unwrap();
-        assert_eq!(store.revoke_user("ada", None).await.unwrap(), 1);
-    });
+    fn breaker(store: &PostgresStore) -> BreakerState {
+        store.breaker()
+    }
 }
 
 #[test]
-fn a_server_that_is_not_there_at_first_is_found_later() {
+fn whom_the_server_does_not_know_yet_is_let_in_later() {
     run(async {
         let clock = ManualClock::new();
-        let mut cluster = Cluster::single();
-        cluster.server_mut(0).stop();
+        let cluster = Cluster::single();
         let address = cluster.server(0).address();
         let store = PostgresStore::builder(&format!("postgres://app@{address}/postgres"))
             .unwrap()
             .op_timeout(Duration::from_secs(30))
-            .breaker(2, Duration::from_secs(1))
+            .breaker(1, Duration::from_secs(1))
             .clock(clock.clock())
             .build()
             .unwrap();
-        for _ in 0..2 {
-            let created = store.create(None, b"".as_slice()).await;
-            assert!(
-                matches!(
-                    created,
-                    Err(CreateError::Unavailable(Unavailable::Unreachable(_)))
-                ),
-                "{created:?}"
-            );
-        }
-        assert_eq!(store.breaker(), BreakerState::Open);
-        cluster.server_mut(0).start();
-        // It knows nobody of that name yet, and nothing of a table.
+        // Nor a table.
         for grant in [
             "CREATE ROLE app LOGIN",
             "GRANT CREATE ON SCHEMA public TO app",
         ] {
-            clock.advance(Duration::from_secs(1));
             let created = store.create(None, b"".as_slice()).await;
             let Err(CreateError::Unavailable(Unavailable::Refused(why))) = created else {
                 panic!("{created:?}")
             };
             tell(format_args!("{why}"));
             cluster.server(0).sql(grant);
+            clock.advance(Duration::from_secs(1));
         }
         store.create_table().await.unwrap();
         begin(&store, None, b"").await;
-    });
-}
-
-/// Only the server's own processes know how to hang: the one that takes connections, and that of each connection.
-#[test]
-fn a_server_that_hangs_is_given_up_in_time_and_taken_up_again() {
-    run(async {
-        let clock = ManualClock::new();
-        let cluster = Cluster::single();
-        let limit = Duration::from_millis(300);
-        let patient = patient(cluster.server(0), "patient").build().unwrap();
-        patient.create_table().await.unwrap();
-        let (token, _) = begin(&patient, Some("ada"), b"1 lamp").await;
-        let store = crate::patient(cluster.server(0), "hasty")
-            .op_timeout(limit)
-            .breaker(3, Duration::from_secs(1))
-            .clock(clock.clock())
-            .build()
-            .unwrap();
-        while !matches!(store.load(&token).await, Ok(Some(_))) {
-            clock.advance(Duration::from_secs(1));
-        }
-
-        let frozen = Frozen::all_of(cluster.server(0), "hasty");
-        while store.breaker() == BreakerState::Closed {
-            let begun = Instant::now();
-            let why = store.load(&token).await.unwrap_err();
-            assert_eq!(why, Unavailable::TimedOut { limit });
-            tell(format_args!("hangs: given up after {:?}", begun.elapsed()));
-        }
-        let why = store.load(&token).await.unwrap_err();
-        assert!(matches!(why, Unavailable::Suspended { .. }));
-
-        drop(frozen);
-        // However long a slow machine takes.
-        while !matches!(store.load(&token).await, Ok(Some(_))) {
-            clock.advance(Duration::from_secs(1));
-        }
     });
 }
 
@@ -253,7 +191,8 @@ fn rubbish_is_an_error_and_never_no_session() {
     });
 }
 
-/// Processes of a server that stand still while this lives.
+/// Processes of a server that stand still while this lives: only they know how to hang, the one that takes connections and that of
+/// each connection.
 struct Frozen(Vec<String>);
 
 impl Frozen {
@@ -283,55 +222,4 @@ impl Drop for Frozen {
     fn drop(&mut self) {
         self.signal("-CONT");
     }
-}
-
-/// As many as [`assert_every_call_fails`] makes.
-const CALLS: usize = 11;
-
-/// None of them says "there is no session".
-async fn assert_every_call_fails(
-    store: &PostgresStore,
-    token: &SessionToken,
-    version: Version,
-    is_right: impl Fn(&Unavailable) -> bool,
-) {
-    let check = |call: &str, why: Option<Unavailable>| {
-        assert!(why.as_ref().is_some_and(&is_right), "{call}: {why:?}");
-    };
-    for user in [None, Some("ada".into())] {
-        let created = store.create(user, b"".as_slice()).await;
-        let Err(CreateError::Unavailable(why)) = created else {
-            panic!("create: {created:?}")
-        };
-        check("create", Some(why));
-    }
-    check("load", store.load(token).await.err());
-    check("peek", store.peek(token).await.err());
-    let saves = [
-        store.save(token, version, b"".as_slice()).await.map(drop),
-        store.modify(token, |_| (Some(Vec::new()), ())).await,
-    ];
-    for saved in saves {
-        let Err(SaveError::Unavailable(why)) = saved else {
-            panic!("save: {saved:?}")
-        };
-        check("save", Some(why));
-    }
-    for cycled in [store.cycle(token).await, store.log_in(token, "ada").await] {
-        let Err(CycleError::Unavailable(why)) = cycled else {
-            panic!("cycle: {cycled:?}")
-        };
-        check("cycle", Some(why));
-    }
-    let revokes = [
-        store.revoke(token).await.map(drop),
-        store.revoke_user("ada", None).await.map(drop),
-    ];
-    for revoked in revokes {
-        let Err(RevokeError::Unavailable(why)) = revoked else {
-            panic!("revoke: {revoked:?}")
-        };
-        check("revoke", Some(why));
-    }
-    check("sessions_of", store.sessions_of("ada").await.err());
 }

@@ -6,6 +6,7 @@ use tenfold::session::{AsyncSessionStore, CycleError, SaveError, Unavailable};
 
 use crate::Postgres;
 use crate::cluster::wait_until;
+use crate::outages::{Damages, what_no_store_has_written_is_an_error_and_can_be_revoked};
 use crate::session_store::{Bed as _, Knobs, begin, is_there, run};
 
 #[test]
@@ -267,35 +268,27 @@ fn the_sweep_asks_the_index() {
     });
 }
 
+impl Damages for Postgres {
+    const DAMAGES: &[&str] = &[
+        "name = '\\xff'",
+        "name = 'ada', version = -5",
+        "created = -1",
+        "ends = 9223372036854775807, seen = -1",
+    ];
+    const CHANGES_READ: bool = false;
+
+    fn damage(&self, how: &str) -> bool {
+        let damage = format!("UPDATE {} SET {how}", self.table);
+        self.server.sql(&damage);
+        !how.contains("\\xff")
+    }
+}
+
 #[test]
 fn a_row_that_no_store_has_written_is_an_error_and_can_be_revoked() {
-    run(async {
-        let damages = [
-            "name = '\\xff'",
-            "name = 'ada', version = -5",
-            "created = -1",
-            "ends = 9223372036854775807, seen = -1",
-        ];
-        for damage in damages {
-            let bed = Postgres::new();
-            let store = bed.store(Knobs::default()).await;
-            let (token, _) = begin(&store, Some("ada"), b"data").await;
-            bed.server
-                .sql(&format!("UPDATE {} SET {damage}", bed.table));
-            let is_malformed = |why: &Unavailable| matches!(why, Unavailable::Malformed { .. });
-            let why = store.load(&token).await.unwrap_err();
-            assert!(is_malformed(&why), "{damage}: {why:?}");
-            if !damage.contains("\\xff") {
-                let why = store.sessions_of("ada").await.unwrap_err();
-                assert!(is_malformed(&why), "{damage}: {why:?}");
-            }
-            // Others go on as before, and it can be got rid of.
-            let (bob, _) = begin(&store, Some("bob"), b"").await;
-            assert!(is_there(&store, &bob).await);
-            assert!(store.revoke(&token).await.unwrap());
-            assert!(!is_there(&store, &token).await);
-        }
-    });
+    run(what_no_store_has_written_is_an_error_and_can_be_revoked(
+        Postgres::new,
+    ));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use super::store::PostgresStore;
 use super::table::Table;
 use crate::replica::pool::PoolOptions;
 use crate::replica::{Async, Endpoint};
+use crate::session::limits::{Limits, more_than_0, wrong};
 use crate::session::{BuildError, PerUser};
 use crate::time::{Clock, Timer};
 
@@ -42,12 +43,7 @@ pub struct PostgresStoreBuilder {
     connect: Connect,
     schema: String,
     table: String,
-    idle: Duration,
-    absolute: Duration,
-    touch_every: Option<Duration>,
-    max_per_user: usize,
-    per_user: PerUser,
-    max_data: usize,
+    limits: Limits,
     max_connections: usize,
     patience: Patience,
 }
@@ -70,12 +66,7 @@ impl PostgresStoreBuilder {
             connect: connect_with(NoTls),
             schema: "public".to_owned(),
             table: "tenfold_sessions".to_owned(),
-            idle: Duration::from_secs(30 * 60),
-            absolute: Duration::from_secs(8 * 3600),
-            touch_every: None,
-            max_per_user: 1000,
-            per_user: PerUser::default(),
-            max_data: 64 << 10,
+            limits: Limits::default(),
             max_connections: 10,
             patience: Patience {
                 limit: Duration::from_millis(500),
@@ -114,35 +105,35 @@ impl PostgresStoreBuilder {
     /// How long a session lives after it was last loaded or saved; 30 minutes by default. By the server's clock, as all times of
     /// sessions.
     pub fn idle(mut self, idle: Duration) -> Self {
-        self.idle = idle;
+        self.limits.idle = idle;
         self
     }
 
     /// How long a session lives after its user logged in, however busy it is; 8 hours by
     /// default.
     pub fn absolute(mut self, absolute: Duration) -> Self {
-        self.absolute = absolute;
+        self.limits.absolute = absolute;
         self
     }
 
     /// How often, at most, a load moves the idle deadline, which is a second call and a write: a session may end so
     /// much sooner than [`idle`](Self::idle) says. By default an eighth of that, and no more than five minutes.
     pub fn touch_every(mut self, interval: Duration) -> Self {
-        self.touch_every = Some(interval);
+        self.limits.touch_every = Some(interval);
         self
     }
 
     /// How many sessions a user may have, and what becomes of one more. By default
     /// 1000, of which the oldest leaves.
     pub fn max_per_user(mut self, max: usize, per_user: PerUser) -> Self {
-        self.max_per_user = max;
-        self.per_user = per_user;
+        self.limits.max_per_user = max;
+        self.limits.per_user = per_user;
         self
     }
 
     /// How many bytes of data a session may have; 64 KiB by default.
     pub fn max_data(mut self, max: usize) -> Self {
-        self.max_data = max;
+        self.limits.max_data = max;
         self
     }
 
@@ -209,35 +200,17 @@ impl PostgresStoreBuilder {
     }
 
     fn settings(&self) -> Result<Settings, BuildError> {
-        let idle = micros("idle", self.idle)?;
-        let absolute = micros("absolute", self.absolute)?;
-        if idle > absolute {
-            let expected = "no longer than absolute, in seconds";
-            return Err(wrong("idle", expected, self.idle.as_secs()));
-        }
-        let touch_every = self
-            .touch_every
-            .unwrap_or_else(|| (self.idle / 8).min(Duration::from_secs(300)));
-        if touch_every >= self.idle {
-            let expected = "shorter than idle, in seconds";
-            return Err(wrong("touch_every", expected, touch_every.as_secs()));
-        }
-        for (setting, found) in [
-            ("max_per_user", self.max_per_user as u64),
-            ("max_connections", self.max_connections as u64),
-            ("op_timeout", self.patience.limit.as_micros() as u64),
-        ] {
-            if found == 0 {
-                return Err(wrong(setting, "more than 0", found));
-            }
-        }
+        let limits = &self.limits;
+        let touch_every = limits.check((limits.idle / 8).min(Duration::from_secs(300)))?;
+        more_than_0("max_connections", self.max_connections as u64)?;
+        more_than_0("op_timeout", self.patience.limit.as_micros() as u64)?;
         Ok(Settings {
-            idle,
-            absolute,
+            idle: limits.idle.as_micros() as i64,
+            absolute: limits.absolute.as_micros() as i64,
             touch_every: touch_every.as_micros() as i64,
-            max_per_user: self.max_per_user,
-            per_user: self.per_user,
-            max_data: self.max_data,
+            max_per_user: limits.max_per_user,
+            per_user: limits.per_user,
+            max_data: limits.max_data,
         })
     }
 }
@@ -248,28 +221,10 @@ impl fmt::Debug for PostgresStoreBuilder {
         f.debug_struct("PostgresStoreBuilder")
             .field("schema", &self.schema)
             .field("table", &self.table)
-            .field("idle", &self.idle)
-            .field("absolute", &self.absolute)
+            .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
 }
 
-fn wrong(setting: &'static str, expected: &'static str, found: u64) -> BuildError {
-    BuildError::Setting {
-        setting,
-        expected,
-        found,
-    }
-}
-
-fn micros(setting: &'static str, duration: Duration) -> Result<i64, BuildError> {
-    if duration < Duration::from_secs(1) || duration > LONGEST {
-        let expected = "1 second to 20 years, in seconds";
-        return Err(wrong(setting, expected, duration.as_secs()));
-    }
-    Ok(duration.as_micros() as i64)
-}
-
-const LONGEST: Duration = Duration::from_secs(20 * 366 * 24 * 3600);
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);

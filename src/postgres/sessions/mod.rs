@@ -74,10 +74,15 @@
 //! |---|---|
 //! | crash of the server or its machine, restart | nothing acknowledged, unless `fsync` or `synchronous_commit` is off, which [`check`](PostgresStore::check) refuses |
 //! | failover to an asynchronous replica | what it had not received, usually milliseconds; with a partition all that the old primary took meanwhile |
-//! | failover to a synchronous one (`synchronous_standby_names`, of which no other is promoted) | nothing acknowledged |
+//! | failover to a synchronous one | nothing acknowledged |
 //! | a backup is restored | everything since. End all sessions then: `TRUNCATE` |
 //!
-//! With the [replica block](crate::replica)'s failover, what a dead primary had not sent is salvaged first. Where a log-out has to hold through an asynchronous failover, tell
+//! A failover is synchronous if all of this is so: `synchronous_standby_names` has a name in it on the primary and on whoever becomes one (`ANY 1 (db1, db2)`);
+//! `synchronous_commit` is `on` or `remote_apply`, for `local` waits for no replica, and `remote_write` not for its disk; and no replica is promoted that has received
+//! less than another, which the [replica block](crate::replica) sees to if it is told that replication is synchronous. Changes then wait for a replica, and if too few are left they are
+//! [`TimedOut`](crate::session::Unavailable::TimedOut). [`check`](PostgresStore::check) sees one server and cannot tell.
+//!
+//! With the replica block's failover, what a dead primary had not sent can be recovered from its log: until that is done, what it ended is back. Where a log-out has to hold through an asynchronous failover, tell
 //! it to a [`Denylist`](crate::session::token::Denylist) as well.
 //!
 //! # What it costs

@@ -6,6 +6,7 @@ use super::error::StickyError;
 use super::question::Ended;
 use super::store::StickyStore;
 use crate::session::revocations::Record;
+use crate::session::snapshot::MAX_COUNT;
 use crate::session::{LogError, SessionInfo, SessionKey, UserId};
 use crate::sync::atomic::Ordering;
 
@@ -45,6 +46,7 @@ impl StickyStore {
             let generation = if number == 0 {
                 epoch.fetch_add(1, Ordering::SeqCst) + 1
             } else {
+                let number = number.min(MAX_COUNT);
                 epoch.fetch_max(number, Ordering::SeqCst);
                 number
             };

@@ -79,7 +79,10 @@
 //!
 //! Not a health check, and not a consensus: somebody has to say who is up, the same to all. While views differ,
 //! two nodes may both think they have a session; the one that took over wins, and what the other answered in between is
-//! lost. Not a transport: messages make whoever can send them a user, so they need
+//! lost. **Limits are each node's own**: nobody counts the sessions of a user on all nodes, so
+//! [`max_per_user`](crate::session::MemoryStoreBuilder::max_per_user) lets a user have that many on every node, and
+//! [`max_sessions`](crate::session::MemoryStoreBuilder::max_sessions) is per node too. Where a limit has to hold for all of them
+//! together, the store has to be one: Redis or PostgreSQL. Not a transport: messages make whoever can send them a user, so they need
 //! authenticated connections. A copy hears of loads with the next `maintain` only, so a session that was just being read may be idle that much longer
 //! when its copy takes over.
 //!
@@ -87,7 +90,7 @@
 //!
 //! * Thaler, Ravishankar, *Using name-based mappings to increase hit rates*, 1998: the order.
 //! * What users of sticky balancers reported: lost log-ins of dead servers, half of all users moved by a new one, cookies
-//!   that choose a host. Each is a test in `tests/session_sticky.rs`; a hundred thousand sessions are in `tests/session_sticky_fleet.rs`.
+//!   that choose a host. Each is a test in `tests/session_sticky/`; a hundred thousand sessions are in `tests/session_sticky_fleet.rs`.
 
 mod book;
 mod change;
@@ -105,6 +108,9 @@ mod seat;
 mod stats;
 mod store;
 mod takeover;
+#[cfg(feature = "test-util")]
+#[doc(hidden)]
+pub mod untrusted;
 mod view;
 
 pub use change::Change;

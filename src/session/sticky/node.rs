@@ -28,7 +28,8 @@ pub trait Peers: Send + Sync {
 ///
 /// Requests use it through a [`Seat`], behind the trait of all stores, and `web::StickyLayer` (feature
 /// `tower`) gives each request its seat. What comes from other nodes goes to [`answer`](Self::answer), and
-/// [`maintain`](Self::maintain) has to be called after every change of nodes and every few seconds.
+/// [`maintain`](Self::maintain) has to be called after every change of nodes and every few seconds. Limits per user count
+/// the sessions of each node for itself; see the [module](super).
 ///
 /// ```
 /// use std::sync::Arc;
@@ -204,7 +205,7 @@ impl<P: Peers> StickyNode<P> {
         user: UserId,
         except: Option<SessionKey>,
     ) -> Result<u64, EndError> {
-        let (mut number, mut sessions) = (0, 0);
+        let (mut number, mut sessions) = (0, 0_u64);
         // The second time with the highest number of the first, so that what was on its way between two nodes ends, too.
         for _ in 0..2 {
             let mut highest = Ended::default();
@@ -222,7 +223,7 @@ impl<P: Peers> StickyNode<P> {
             // Here last, so that who is told that it failed is still logged in, and can try again.
             highest = highest.and(self.store.end_all(&user, except, number)?);
             number = highest.number;
-            sessions += highest.sessions;
+            sessions = highest.sessions.saturating_add(sessions);
         }
         Ok(sessions)
     }

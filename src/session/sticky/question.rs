@@ -2,7 +2,7 @@
 
 use super::error::MessageError;
 use super::message::Message;
-use crate::session::restore::take;
+use crate::session::restore::{count, take};
 use crate::session::{SessionInfo, SessionKey, UserId};
 
 /// What a node is asked to do, or to say.
@@ -62,8 +62,7 @@ impl Question {
             FIND => Self::Find(key(bytes)?),
             END => Self::End(key(bytes)?),
             END_ALL => {
-                let number = take(bytes).map(u64::from_le_bytes);
-                let number = number.ok_or(malformed("a number"))?;
+                let number = count(bytes).ok_or(malformed("a number"))?;
                 let except = match take(bytes) {
                     Some([0]) => None,
                     Some([1]) => Some(key(bytes)?),
@@ -92,7 +91,7 @@ impl Ended {
     pub(super) fn and(self, other: Self) -> Self {
         Self {
             number: self.number.max(other.number),
-            sessions: self.sessions + other.sessions,
+            sessions: self.sessions.saturating_add(other.sessions),
         }
     }
 
@@ -102,7 +101,7 @@ impl Ended {
 
     pub(super) fn from_bytes(mut bytes: &[u8]) -> Option<Self> {
         let bytes = &mut bytes;
-        let number = u64::from_le_bytes(take(bytes)?);
+        let number = count(bytes)?;
         let sessions = u64::from_le_bytes(take(bytes)?);
         bytes.is_empty().then_some(Self { number, sessions })
     }
@@ -171,6 +170,8 @@ const LIST: u8 = 4;
 mod tests {
     use super::*;
     use crate::rng::Rng;
+    use crate::session::Frame;
+    use crate::session::snapshot::{self, MAX_COUNT};
 
     #[test]
     fn questions_and_answers_are_read_as_they_were_written() {
@@ -207,10 +208,43 @@ mod tests {
         };
         assert_eq!(Ended::from_bytes(&ended.to_bytes()), Some(ended));
         assert_eq!(Ended::from_bytes(&[0; 15]), None);
+        let most = Ended {
+            number: MAX_COUNT,
+            sessions: u64::MAX,
+        };
+        assert_eq!(ended.and(most), most);
         let list = vec![SessionInfo::new(key, 1, 9, *b"phone").seen(4); 2];
         let bytes = write_list(&list);
         assert_eq!(read_list(&bytes), Some(list));
         assert_eq!(read_list(&bytes[..bytes.len() - 1]), None);
+    }
+
+    /// The next revocation here gets a higher number than any that was heard of: one of 0 would end nothing.
+    #[test]
+    fn a_number_that_leaves_no_higher_one_is_not_believed() {
+        for (number, is_read) in [(MAX_COUNT, true), (MAX_COUNT + 1, false), (u64::MAX, false)] {
+            let ended = Ended {
+                number,
+                sessions: 1,
+            };
+            assert_eq!(Ended::from_bytes(&ended.to_bytes()).is_some(), is_read);
+            let question = Question::EndAll {
+                user: "ada".into(),
+                except: None,
+                number,
+            };
+            let again = Question::from_bytes(&question.to_bytes());
+            assert_eq!(again.is_ok(), is_read);
+            for at in [17, 25] {
+                let mut head = [0; 45];
+                head[0] = snapshot::SESSION;
+                head[41..].copy_from_slice(&snapshot::NOBODY.to_le_bytes());
+                head[at..at + 8].copy_from_slice(&number.to_le_bytes());
+                let mut frame = Vec::new();
+                snapshot::append(&mut frame, 45, &[&head]);
+                assert_eq!(Frame::read(&mut &frame[..]).is_ok(), is_read);
+            }
+        }
     }
 
     #[test]

@@ -45,7 +45,8 @@ pub enum Replication {
 
 impl StickyStore {
     /// The store of this life of a node, which [joins](StickyRouter::join) as such: empty, of these
-    /// settings. It keeps as many copies, at most, as it may have sessions.
+    /// settings. It keeps as many copies, at most, as it may have sessions. Limits count what is on this node: with
+    /// [`max_per_user`](MemoryStoreBuilder::max_per_user) of 5, a user whose browsers are placed on three nodes may have 15 sessions.
     ///
     /// # Errors
     /// [`BuildError`].

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::answers::empty;
 use crate::session::token::{ClaimsRef, TokenVerifier};
 
 /// Lets only requests through that bring an access token, `Authorization: Bearer` (RFC 6750), and gives
@@ -89,8 +90,7 @@ where
                 Box::pin(self.inner.call(request))
             }
             Err((status, challenge)) => {
-                let mut response = Response::new(R::default());
-                *response.status_mut() = status;
+                let mut response = empty(status);
                 let challenge = HeaderValue::from_static(challenge);
                 response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
                 Box::pin(std::future::ready(Ok(response)))

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::answers::{empty, set_cookie, take_ready};
 use super::cookies::cookie;
 use super::session::{Session, Tell};
 use crate::session::{AsyncSessionStore, HostCookie, MemoryStore, SessionToken};
@@ -35,7 +35,7 @@ impl<S: AsyncSessionStore> SessionLayer<S> {
 
     /// Sessions of the store that an outer layer has put into the request's extensions, as an `Arc<S>`: a
     /// tenant's, or the `Seat` that a `StickyLayer` (feature `sticky`) gives. A request without one is answered
-    /// with a 500.
+    /// with a 500. Limits per user are each such store's own: with sticky sessions, each server's.
     pub fn of_request(cookie: HostCookie) -> Self {
         Self {
             store: None,
@@ -86,9 +86,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        // The one that is ready goes with the request, and a copy stays.
-        let copy = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, copy);
+        let mut inner = take_ready(&mut self.inner);
         let layer = self.layer.clone();
         let store = layer.store.clone();
         let store = store.or_else(|| request.extensions().get().cloned());
@@ -98,14 +96,11 @@ where
         }
         Box::pin(async move {
             let Some(session) = session else {
-                let mut response = Response::new(R::default());
-                *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-                return Ok(response);
+                return Ok(empty(StatusCode::INTERNAL_SERVER_ERROR));
             };
             let mut response = inner.call(request).await?;
             if let Err(error) = session.finish().await {
-                response = Response::new(R::default());
-                *response.status_mut() = error.status();
+                response = empty(error.status());
                 response.extensions_mut().insert(Arc::new(error));
             }
             layer.tell(&session.tell(), &mut response);
@@ -129,14 +124,10 @@ impl<S> SessionLayer<S> {
         let value = text.and_then(|text| HeaderValue::try_from(text).ok());
         if let Some(mut value) = value {
             value.set_sensitive(true);
-            response.headers_mut().append(SET_COOKIE, value);
-            // A cache that kept this would hand the token to others.
-            let private = HeaderValue::from_static("no-store");
-            response.headers_mut().insert(CACHE_CONTROL, private);
+            set_cookie(response, value);
         } else {
             // A token is a cookie's value, so this is not reached.
-            *response = Response::new(R::default());
-            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            *response = empty(StatusCode::INTERNAL_SERVER_ERROR);
         }
     }
 }

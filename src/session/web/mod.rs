@@ -59,6 +59,7 @@
 //! Not a log-in: it remembers what your code has found out. Nor does it protect from requests forged by other sites
 //! beyond `SameSite`; check the `Origin` of what changes something.
 
+mod answers;
 #[cfg(feature = "axum")]
 mod axum;
 mod bearer;

@@ -3,11 +3,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{CACHE_CONTROL, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::answers::{empty, set_cookie, take_ready};
 use super::cookies::cookie;
 use crate::session::sticky::{Peers, Route, StickyError, StickyNode, StickyRouter};
 use crate::session::{HostCookie, SessionToken};
@@ -151,9 +151,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        // The one that is ready goes with the request, and a copy stays.
-        let copy = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, copy);
+        let mut inner = take_ready(&mut self.inner);
         let layer = self.layer.clone();
         let headers = request.headers().clone();
         Box::pin(async move {
@@ -168,8 +166,7 @@ where
                     Ok(response)
                 }
                 Place::There(route) => {
-                    let mut response = Response::new(R::default());
-                    *response.status_mut() = StatusCode::MISDIRECTED_REQUEST;
+                    let mut response = empty(StatusCode::MISDIRECTED_REQUEST);
                     let node = HeaderValue::from(route.node.get());
                     response.headers_mut().insert(NODE, node);
                     if let Ok(pin) = HeaderValue::try_from(&route.value) {
@@ -178,11 +175,7 @@ where
                     layer.tell(&route, &mut response);
                     Ok(response)
                 }
-                Place::Nowhere => {
-                    let mut response = Response::new(R::default());
-                    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-                    Ok(response)
-                }
+                Place::Nowhere => Ok(empty(StatusCode::SERVICE_UNAVAILABLE)),
             }
         })
     }
@@ -194,10 +187,7 @@ impl<P: Peers> StickyLayer<P> {
         let set = self.router().cookie().set(&route.value, None).ok();
         let set = set.and_then(|set| HeaderValue::try_from(set).ok());
         if let Some(set) = set {
-            response.headers_mut().append(SET_COOKIE, set);
-            // A cache that kept this would send everybody to the same place.
-            let private = HeaderValue::from_static("no-store");
-            response.headers_mut().insert(CACHE_CONTROL, private);
+            set_cookie(response, set);
         }
     }
 }
