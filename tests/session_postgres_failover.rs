@@ -21,9 +21,11 @@ use cluster::{Cluster, Replication, tell, wait_until};
 use loss::Loss;
 use tenfold::postgres::recovery::PostgresRecovery;
 use tenfold::postgres::sessions::PostgresStore;
+use tenfold::replica::AsyncPromoter;
 use tenfold::session::{
     AsyncSessionStore, CycleError, RevokeError, SaveError, SessionToken, Unavailable, Version,
 };
+use tokio::time::timeout;
 use workload::on_runtime;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -60,6 +62,14 @@ fn what_was_acknowledged_outlives_a_primary_with_synchronous_replicas() {
     wait_until("many have come and gone", || {
         done.load(Ordering::Relaxed) >= 60
     });
+    // On loopback a replica has everything at once, asked for or not. So none receives any more.
+    let alone = bed.block_on(async {
+        for replica in &bed.cluster.endpoints()[1..] {
+            bed.connector.stop_receiver(replica).await.unwrap();
+        }
+        timeout(SECOND / 4, store.create(None, *b"alone")).await
+    });
+    assert!(alone.is_err(), "acknowledged by the primary alone");
     let killed = bed.kill(0);
     let failed = bed.block_on(async {
         let mut failed = 0;

@@ -35,7 +35,13 @@ impl MemoryStore {
             let hold = HOLD.min(budget - swept.looked);
             let mut shard = self.shards[at as usize % self.shards.len()].lock();
             let (looked, is_round) = self.sweep_shard(&mut shard, hold, &mut out);
+            let waste = if is_round {
+                shard.take_if_empty()
+            } else {
+                None
+            };
             drop(shard);
+            drop(waste);
             swept.looked += looked;
             swept.removed += out.len();
             self.counts.add(Count::Swept as usize, out.len() as u64);

@@ -150,11 +150,13 @@ impl Shard {
         }
         let is_round = last == self.slots.len();
         self.hand = if is_round { 0 } else { last };
-        if is_round && self.index.len() == 0 {
-            // Nothing lives here: give the memory back.
-            *self = Self::default();
-        }
         (looked, is_round)
+    }
+
+    /// What is held for sessions, if nothing lives here: to be given back without the lock.
+    pub(super) fn take_if_empty(&mut self) -> Option<Self> {
+        let is_waste = self.index.len() == 0 && self.slots.len() > 0;
+        is_waste.then(|| std::mem::take(self))
     }
 
     /// Of the next sessions, at most so many, the one that was idle the longest.

@@ -23,8 +23,12 @@ pub(super) const CONTENDERS: usize = 3;
 
 /// Measures ours and those who can be told to sweep.
 pub(super) fn measure(progress: &mut Progress) -> Vec<Row> {
-    let (mut ours, hold) = (ours(true), ours(false));
-    ours.longest = hold.longest;
+    // The processor's time is also what the machine below took away meanwhile, and this is the longest of tens of thousands.
+    let mut holds: Vec<f64> = (0..3).map(|_| ours(false).longest).collect();
+    let ours = Swept {
+        longest: median(&mut holds),
+        ..ours(true)
+    };
     progress.step("sweep, tenfold");
     let plain = plain();
     progress.step("sweep, DashMap");
@@ -130,7 +134,7 @@ fn ours(has_users: bool) -> Swept {
 }
 
 /// Slots that one lock is held for.
-const HOLD: usize = 64;
+const HOLD: usize = 32;
 
 fn plain() -> Swept {
     let store = Plain(DashMap::new());
