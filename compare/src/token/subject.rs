@@ -113,6 +113,10 @@ const FEW: u64 = 64;
 
 /// The claims, for those who take a type of the user's.
 #[derive(Debug, Deserialize)]
+#[allow(
+    dead_code,
+    reason = "read by rivals that are built apart, one for each provider"
+)]
 pub(super) struct Claims {
     pub(super) iss: String,
     pub(super) aud: String,
