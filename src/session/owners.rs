@@ -99,17 +99,14 @@ impl LockedRow<'_> {
 
     pub(super) fn push(&mut self, key: u128) {
         let owner = self.owner;
-        match self.rows.get_mut(owner) {
-            None => self.rows.insert(Row::One {
-                owner,
-                key: split(key),
-            }),
-            Some(Row::Several { keys, .. }) => keys.0.push(key),
-            Some(row @ Row::One { .. }) => {
-                let Row::One { key: first, .. } = *row else {
-                    return;
-                };
-                let keys = Box::new(Several(vec![join(first), key]));
+        let Some(row) = self.rows.get_mut(owner) else {
+            let key = split(key);
+            return self.rows.insert(Row::One { owner, key });
+        };
+        match row {
+            Row::Several { keys, .. } => keys.0.push(key),
+            Row::One { key: first, .. } => {
+                let keys = Box::new(Several(vec![join(*first), key]));
                 *row = Row::Several { owner, keys };
             }
         }
