@@ -157,6 +157,8 @@ mod tests {
                 model.insert(key, slot as u32);
             }
             assert_eq!(index.len(), model.len());
+            let used = index.words.iter().filter(|&&word| word != 0);
+            assert_eq!(used.count(), index.used);
             assert!(index.used >= index.live && index.used < index.words.len());
         }
     }
