@@ -2,11 +2,11 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::entry::Lifetime;
 use super::error::BuildError;
 use super::id::Entropy;
 use super::restore::{self, Restored};
 use super::revocations::{RevocationLog, Revocations};
-use super::shard::Lifetime;
 use super::store::MemoryStore;
 use super::wall::seconds;
 use super::{RestoreError, WallClock};

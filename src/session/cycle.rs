@@ -1,9 +1,10 @@
 //! A new token for a session: in one step, under the locks of both.
 
+use super::entry::Entry;
 use super::error::CycleError;
 use super::id::SessionToken;
 use super::revocations::Record;
-use super::shard::{Entry, Shard};
+use super::shard::Shard;
 use super::stats::Count;
 use super::store::MemoryStore;
 use super::user_id::UserId;

@@ -1,9 +1,9 @@
 use std::fmt;
 
 use super::Version;
+use super::entry::Entry;
 use super::id::SessionKey;
 use super::restore;
-use super::shard::Entry;
 use super::snapshot::{self, MAX_FRAME, SESSION};
 use super::user_id::UserId;
 

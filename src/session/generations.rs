@@ -14,7 +14,7 @@
 //! It leaves the list after the last session has left the store. A load reads the count before the list,
 //! and remembers what it has read.
 
-use super::shard::Entry;
+use super::entry::Entry;
 use super::user_id::UserId;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU32, Ordering};

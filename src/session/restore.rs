@@ -5,12 +5,11 @@ use std::collections::hash_map::Entry as Place;
 use std::fmt;
 use std::io::{self, Read};
 
+use super::entry::Entry;
 use super::error::RestoreError;
+use super::reading::{count, take};
 use super::revocations::{RECORD, Record, Revocations};
-use super::shard::Entry;
-use super::snapshot::{
-    END, FORMAT, HEADER, MAGIC, MAX_COUNT, MAX_FRAME, NOBODY, REVOCATION, SESSION,
-};
+use super::snapshot::{END, FORMAT, HEADER, MAGIC, MAX_FRAME, NOBODY, REVOCATION, SESSION};
 use super::store::MemoryStore;
 use super::user_id::UserId;
 use crate::sync::atomic::Ordering;
@@ -185,19 +184,6 @@ pub(super) fn session(bytes: &mut &[u8]) -> Option<(Entry, Option<UserId>)> {
     let mut entry = Entry::new(key, *bytes, version, created);
     (entry.stamp, entry.seen) = (stamp, seen);
     Some((entry, user))
-}
-
-/// A version, stamp or generation, if there can be one that high.
-pub(super) fn count(bytes: &mut &[u8]) -> Option<u64> {
-    take(bytes)
-        .map(u64::from_le_bytes)
-        .filter(|&count| count <= MAX_COUNT)
-}
-
-pub(super) fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
-    let (first, rest) = bytes.split_first_chunk::<N>()?;
-    *bytes = rest;
-    Some(*first)
 }
 
 /// The frames of a snapshot, one after the other.

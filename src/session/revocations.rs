@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
-use super::restore::count;
+use super::reading::count;
 use super::user_id::UserId;
 
 /// Where a store writes down what it revokes; see

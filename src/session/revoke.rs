@@ -1,10 +1,10 @@
 //! The end of sessions: of one, or of all of a user's.
 
+use super::entry::Entry;
 use super::error::LogError;
 use super::id::{SessionKey, SessionToken};
 use super::loaded::SessionInfo;
 use super::revocations::Record;
-use super::shard::Entry;
 use super::stats::Count;
 use super::store::MemoryStore;
 use super::user_id::UserId;

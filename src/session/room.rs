@@ -1,10 +1,11 @@
 //! Room for sessions: who may come, who has to leave, and what is over.
 
 use super::builder::{OnFull, PerUser};
+use super::entry::Entry;
 use super::error::CreateError;
 use super::owners::LockedRow;
 use super::revocations::Record;
-use super::shard::{Entry, Shard};
+use super::shard::Shard;
 use super::stats::Count;
 use super::store::{ATTEMPTS, MemoryStore};
 use super::user_id::UserId;

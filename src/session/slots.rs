@@ -1,6 +1,6 @@
 //! Where sessions lie: slots that are numbered, never moved, and used again.
 
-use super::shard::Entry;
+use super::entry::Entry;
 
 /// The slots of a shard, a chunk of them at a time, so that one more never moves the others.
 #[derive(Debug, Default)]

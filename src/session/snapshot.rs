@@ -13,9 +13,9 @@
 
 use std::io::{self, Write};
 
+use super::entry::Entry;
 use super::error::SnapshotError;
 use super::revocations::Record;
-use super::shard::Entry;
 use super::store::MemoryStore;
 use super::user_id::UserId;
 use crate::sync::atomic::Ordering;
@@ -237,9 +237,6 @@ pub(super) const END: u8 = 3;
 /// The length of the name of who is nobody.
 pub(super) const NOBODY: u32 = u32::MAX;
 pub(super) const MAX_FRAME: u32 = 1 << 30;
-/// The highest version, stamp or generation that is believed. They begin with the second in their upper half, so this is the year 2097,
-/// and there is room to count on: a revocation whose number came round to 0 would end nothing.
-pub(in crate::session) const MAX_COUNT: u64 = 0xf << 60;
 /// Bytes per write.
 const PIECE: usize = 64 << 10;
 /// Slots that are copied under one lock.

@@ -3,6 +3,7 @@ use std::io;
 
 use super::builder::{MemoryStoreBuilder, Settings};
 use super::data::SessionData;
+use super::entry::Entry;
 use super::error::{CreateError, SaveError};
 use super::generations::Generations;
 use super::id::SessionToken;
@@ -10,7 +11,7 @@ use super::loaded::{Loaded, Version};
 use super::owners::Owners;
 use super::revocations::Record;
 use super::session_map::SessionMap;
-use super::shard::{Entry, Shard};
+use super::shard::Shard;
 use super::snapshot::Scan;
 use super::stats::{COUNTS, Count, StoreStats};
 use super::user_id::UserId;

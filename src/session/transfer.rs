@@ -2,11 +2,11 @@
 
 use std::fmt;
 
+use super::entry::Entry;
 use super::frame::Frame;
 #[cfg(feature = "sticky")]
 use super::revocations::Record;
 use super::revocations::Revocations;
-use super::shard::Entry;
 use super::store::MemoryStore;
 
 /// What became of sessions that came from another store.

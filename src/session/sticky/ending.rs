@@ -5,8 +5,8 @@ use super::change::Change;
 use super::error::StickyError;
 use super::question::Ended;
 use super::store::StickyStore;
+use crate::session::reading::MAX_COUNT;
 use crate::session::revocations::Record;
-use crate::session::snapshot::MAX_COUNT;
 use crate::session::{LogError, SessionInfo, SessionKey, UserId};
 use crate::sync::atomic::Ordering;
 

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::cookie::NodeNumber;
 use super::error::MessageError;
 use crate::session::Frame;
-use crate::session::restore::take;
+use crate::session::reading::take;
 
 /// What one node tells another about sessions. Opaque; to be carried as bytes over
 /// connections on which both know each other.

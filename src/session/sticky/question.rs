@@ -2,7 +2,7 @@
 
 use super::error::MessageError;
 use super::message::Message;
-use crate::session::restore::{count, take};
+use crate::session::reading::{count, take};
 use crate::session::{SessionInfo, SessionKey, UserId};
 
 /// What a node is asked to do, or to say.
@@ -171,7 +171,8 @@ mod tests {
     use super::*;
     use crate::rng::Rng;
     use crate::session::Frame;
-    use crate::session::snapshot::{self, MAX_COUNT};
+    use crate::session::reading::MAX_COUNT;
+    use crate::session::snapshot;
 
     #[test]
     fn questions_and_answers_are_read_as_they_were_written() {

@@ -4,8 +4,8 @@ use super::book::{Book, Copy, routing_of};
 use super::message::{Batches, Message, Order, Receipt};
 use super::store::StickyStore;
 use crate::session::Frame;
+use crate::session::entry::Entry;
 use crate::session::revocations::Record;
-use crate::session::shard::Entry;
 use crate::session::transfer::Outcome;
 use crate::sync::atomic::Ordering;
 

@@ -8,7 +8,7 @@ use super::error::StickyError;
 use super::held::Held;
 use super::router::StickyRouter;
 use super::view::View;
-use crate::session::shard::Entry;
+use crate::session::entry::Entry;
 use crate::session::wall::seconds;
 use crate::session::{
     BuildError, CreateError, CycleError, MemoryStore, MemoryStoreBuilder, SaveError, SessionToken,

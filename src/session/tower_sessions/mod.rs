@@ -15,9 +15,9 @@ use tower_sessions_core::{ExpiredDeletion, SessionStore};
 pub use conflicts::Conflicts;
 use conflicts::{Data, Decision, Note};
 
+use crate::session::entry::Entry;
 use crate::session::frame::Frame;
 use crate::session::id::SessionToken;
-use crate::session::shard::Entry;
 use crate::session::store::{ATTEMPTS as SAVES, MemoryStore};
 use crate::session::transfer::Outcome;
 use crate::session::{Loaded, SaveError};
