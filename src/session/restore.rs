@@ -7,7 +7,7 @@ use std::io::{self, Read};
 
 use super::entry::Entry;
 use super::error::RestoreError;
-use super::reading::{count, take};
+use super::reading::{MAX_COUNT, count, take};
 use super::revocations::{RECORD, Record, Revocations};
 use super::snapshot::{END, FORMAT, HEADER, MAGIC, MAX_FRAME, NOBODY, REVOCATION, SESSION};
 use super::store::MemoryStore;
@@ -71,6 +71,8 @@ pub(super) fn restore(
     let read = read(snapshot, revocations.unwrap_or_default())?;
     let revoked = &read.revocations;
     let epoch = read.epoch.max(revoked.highest()).saturating_add(1);
+    // What is written again can be read again.
+    let epoch = epoch.min(MAX_COUNT);
     store.epoch.fetch_max(epoch, Ordering::SeqCst);
     let mut restored = Restored {
         log,
@@ -90,7 +92,7 @@ pub(super) fn restore(
             continue;
         }
         // No version of before comes again.
-        let next = entry.version.saturating_add(1 << 32);
+        let next = entry.version.saturating_add(1 << 32).min(MAX_COUNT);
         entry.version = store.first_version.max(next);
         let mut out = Vec::new();
         let is_full = restored.sessions >= store.settings.max_sessions as u64;

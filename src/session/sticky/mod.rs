@@ -79,7 +79,8 @@
 //!
 //! Not a health check, and not a consensus: somebody has to say who is up, the same to all. While views differ,
 //! two nodes may both think they have a session; the one that took over wins, and what the other answered in between is
-//! lost. **Limits are each node's own**: nobody counts the sessions of a user on all nodes, so
+//! lost. **Begin a drain only when the last change of nodes has settled**, which the last round of [`StickyNode::maintain`] says: of a node that is drained
+//! while others have just come, a session may go on in two places, and be lost with the deaths of both. **Limits are each node's own**: nobody counts the sessions of a user on all nodes, so
 //! [`max_per_user`](crate::session::MemoryStoreBuilder::max_per_user) lets a user have that many on every node, and
 //! [`max_sessions`](crate::session::MemoryStoreBuilder::max_sessions) is per node too. Where a limit has to hold for all of them
 //! together, the store has to be one: Redis or PostgreSQL. Not a transport: messages make whoever can send them a user, so they need
